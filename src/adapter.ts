@@ -1,0 +1,45 @@
+/**
+ * What the author of an adapter imports, and nothing else from this project's core.
+ *
+ * @packageDocumentation
+ */
+export { type Clock, LATE, sleep, systemClock, type Timer, within } from './clock.ts'
+export {
+  type ErrorCode,
+  messageOf,
+  TransactionError,
+  type TransactionErrorCode,
+  UnanimousError,
+} from './errors.ts'
+export { InvariantError, invariant } from './invariant.ts'
+export type { Branch, BranchRequest } from './participant/branch.ts'
+export type {
+  Capabilities,
+  HandleOf,
+  Participant,
+  ParticipantContext,
+  ParticipantDefinition,
+  ParticipantWarning,
+  PreparedBranch,
+} from './participant/participant.ts'
+export type {
+  BranchEvidence,
+  BranchRecord,
+  Decision,
+  IsolationLevel,
+  OnePhaseAnswer,
+  Proof,
+  Refusal,
+  RefusalCode,
+  ServerIdentity,
+  ServerLife,
+  Settlement,
+  Vote,
+} from './protocol/vocabulary.ts'
+export {
+  FORMAT_ID,
+  formatBqual,
+  parseBqual,
+  parseGtrid,
+  type Xid,
+} from './xid.ts'

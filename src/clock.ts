@@ -1,0 +1,70 @@
+/**
+ * Time and chance as ports. Nothing else in `src` reads a clock, sets a timer or draws a random
+ * number, so that a seeded simulator can own all three.
+ */
+import { randomBytes } from 'node:crypto'
+
+export interface Timer {
+  /** Forgets the timer; harmless when it has fired. */
+  clear(): void
+}
+
+export interface Clock {
+  /** Milliseconds since the Unix epoch, for people and records; may jump. */
+  now(): number
+  /** Milliseconds from an arbitrary start that never go back, for durations and deadlines. */
+  monotonic(): number
+  /** Calls `fire` once after `delayMs`. A timer alone never keeps the process running. */
+  timer(delayMs: number, fire: () => void): Timer
+}
+
+/** Source of unpredictable bytes. */
+export interface Random {
+  bytes(count: number): Uint8Array
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  timer(delayMs, fire) {
+    const handle = setTimeout(fire, delayMs)
+    handle.unref()
+    return { clear: () => clearTimeout(handle) }
+  },
+}
+
+export const systemRandom: Random = { bytes: (count) => randomBytes(count) }
+
+/** Resolves after `delayMs`. */
+export function sleep(clock: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.timer(delayMs, resolve)
+  })
+}
+
+/** What {@link within} answers when the time is over first. */
+export const LATE: unique symbol = Symbol('late')
+
+/**
+ * Waits for `work` at most `limitMs`, then answers {@link LATE}. The work goes on; whoever started it
+ * keeps the promise and must handle its end.
+ */
+export function within<T>(
+  clock: Clock,
+  limitMs: number,
+  work: Promise<T>,
+): Promise<T | typeof LATE> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.timer(limitMs, () => resolve(LATE))
+    work.then(
+      (value) => {
+        timer.clear()
+        resolve(value)
+      },
+      (cause: unknown) => {
+        timer.clear()
+        reject(cause)
+      },
+    )
+  })
+}

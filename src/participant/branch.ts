@@ -1,0 +1,80 @@
+/**
+ * Branch: the part of a global transaction in one participant.
+ *
+ *   handle ──first statement──► begun ──seal──► probe ──► vote ──► commit | rollback
+ *                                                  └────► commitOnePhase
+ *
+ * What every implementation keeps:
+ *  1. Nothing is taken from the pool before the first statement.
+ *  2. A vote is `prepared` only when the server said so for *this* branch: its own command tag or
+ *     OK, in a packet that first proves that the branch is still ours (PROOF.md §2).
+ *  3. An error counts as an answer only if the dialect lists it for that verb. Everything else is
+ *     unknown, and the connection is destroyed, never pooled.
+ *  4. After `commit`, `rollback` or `commitOnePhase` the branch holds no connection.
+ *  5. No method throws, except `seal`'s and `probe`'s documented ones: answers are values.
+ */
+import type {
+  IsolationLevel,
+  OnePhaseAnswer,
+  Refusal,
+  Settlement,
+  Vote,
+} from '../protocol/vocabulary.ts'
+import type { Xid } from '../xid.ts'
+
+/** What a transaction asks of a participant when it makes a branch. */
+export interface BranchRequest {
+  readonly gtrid: string
+  readonly isolation: IsolationLevel | undefined
+  /** Declared by the user: the server is made to refuse writes. */
+  readonly readOnly: boolean
+  /**
+   * Called once, synchronously, when the first statement arrives and before a connection is taken.
+   * Answers how long the branch may wait for a connection, in milliseconds (rule 9).
+   *
+   * @throws TransactionError when the transaction takes no further work
+   */
+  enlist(): number
+}
+
+export interface Branch<Handle = unknown> {
+  readonly participant: string
+  /** What the application holds: the driver's own query methods. */
+  readonly handle: Handle
+  /** Known once the branch was begun on the server. */
+  readonly xid: Xid | undefined
+  /** Whether a statement has reached for a connection: the branch takes part. */
+  readonly enlisted: boolean
+
+  /**
+   * Ends the application's part: every further statement is rejected with `because`. Answers what
+   * speaks against committing: a statement still running, a failed one that doomed the branch.
+   */
+  seal(because: () => Error): Refusal | undefined
+
+  /**
+   * Whether the branch has written. Costs a round trip only where the server can tell and what was
+   * run leaves it possible that nothing was written. Answers a refusal when it cannot be learned.
+   */
+  probe(): Promise<'wrote' | 'read-only' | Refusal>
+
+  /** Phase one. */
+  vote(): Promise<Vote>
+
+  /**
+   * Commits without preparing.
+   *
+   * @param wrote - `false`: the branch is proven to be read-only, needs no marker and no evidence
+   */
+  commitOnePhase(wrote: boolean): Promise<OnePhaseAnswer>
+
+  /** Phase two of a prepared branch, on the branch's own connection. */
+  commit(): Promise<Settlement>
+
+  /**
+   * Ends the branch without effect, from any state, also with a statement or a vote in flight.
+   * `answered` proves that nothing is left. Otherwise the connection was destroyed, and what may be
+   * prepared is left to the sweep.
+   */
+  rollback(): Promise<Settlement>
+}
