@@ -23,11 +23,14 @@ export interface Random {
   bytes(count: number): Uint8Array
 }
 
+const MAX_DELAY_MS = 2_147_483_647
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   timer(delayMs, fire) {
-    const handle = setTimeout(fire, delayMs)
+    // A longer delay than Node's longest would fire at once.
+    const handle = setTimeout(fire, Math.min(delayMs, MAX_DELAY_MS))
     handle.unref()
     return { clear: () => clearTimeout(handle) }
   },

@@ -85,7 +85,7 @@ export class UnanimousError extends Error {
   /** The setting or command that helps. */
   readonly hint: string | undefined
   /** @internal */
-  readonly [BRAND]: true = true
+  readonly [BRAND] = true
 
   constructor(code: TransactionErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
@@ -95,7 +95,7 @@ export class UnanimousError extends Error {
 
   static override [Symbol.hasInstance](value: unknown): boolean {
     if (typeof value !== 'object' || value === null || !(BRAND in value)) return false
-    return this === UnanimousError || (value as Error).name === this.prototype.constructor.name
+    return this === UnanimousError || ('name' in value && value.name === this.name)
   }
 }
 
@@ -138,6 +138,7 @@ export class TransactionError extends UnanimousError {
   override readonly name = 'TransactionError'
   /** `rolled-back`: no database has the work or will have it. `in-doubt`: not known here. */
   readonly outcome: Outcome
+  /** Empty when the transaction was refused before it began. */
   readonly gtrid: string
   readonly branches: readonly BranchReport[]
   /** The cause is transient: running the whole callback again may succeed. */

@@ -10,7 +10,7 @@
  *     OK, in a packet that first proves that the branch is still ours (PROOF.md §2).
  *  3. An error counts as an answer only if the dialect lists it for that verb. Everything else is
  *     unknown, and the connection is destroyed, never pooled.
- *  4. After `commit`, `rollback` or `commitOnePhase` the branch holds no connection.
+ *  4. After `commit`, `rollback`, `commitOnePhase` or `abandon` the branch holds no connection.
  *  5. No method throws, except `seal`'s and `probe`'s documented ones: answers are values.
  */
 import type {
@@ -77,4 +77,10 @@ export interface Branch<Handle = unknown> {
    * prepared is left to the sweep.
    */
   rollback(): Promise<Settlement>
+
+  /**
+   * Lets go of a prepared branch as it is: its connection is destroyed and nothing is sent. For the
+   * one case in which the decision is in doubt and either verb could contradict it (rule 2).
+   */
+  abandon(): void
 }

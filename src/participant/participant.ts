@@ -70,6 +70,9 @@ export interface Participant<Handle = unknown> {
   /** Makes a branch that has touched nothing yet. */
   branch(request: BranchRequest): Branch<Handle>
 
+  /** Whether the driver's error is of a kind that may not come again: a deadlock, a serialization failure… */
+  isTransient(cause: unknown): boolean
+
   /**
    * Every prepared branch that this participant could settle: its database (PostgreSQL), its server
    * (XA). Ours and others'.

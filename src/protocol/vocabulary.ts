@@ -91,7 +91,8 @@ export type RefusalCode =
 
 /** How a branch without a prepare answered its COMMIT. */
 export type OnePhaseAnswer =
-  | { readonly kind: 'committed' }
+  /** `marker`: a marker row was committed with it, and may be collected. */
+  | { readonly kind: 'committed'; readonly marker: boolean }
   | { readonly kind: 'refused'; readonly refusal: Refusal }
   /** The answer was lost; the evidence, where there is any, may still tell. */
   | { readonly kind: 'unknown'; readonly cause: unknown; readonly evidence: BranchEvidence }

@@ -1,0 +1,39 @@
+/** What the live path of every transaction of a coordinator shares. */
+import type { Clock } from '../clock.ts'
+import type { UnanimousError } from '../errors.ts'
+import type { Events } from '../events.ts'
+import type { Failpoints } from '../failpoint.ts'
+import type { DecisionLog } from '../log/decision-log.ts'
+import type { LiveSet } from '../participant/live.ts'
+import type { MarkerCollector } from '../participant/marker-collector.ts'
+import type { Registry } from '../participant/registry.ts'
+import type { Settlements } from '../participant/settle.ts'
+
+export interface Limits {
+  /** A transaction without a `timeoutMs` of its own is aborted after this time. */
+  readonly timeoutMs: number
+  /** How long an enlistment may wait for a connection while its transaction holds another. */
+  readonly acquireMs: number
+  /** How long a caller waits for the commit record to become durable. */
+  readonly forceMs: number
+  /** How long a caller waits for its branches to be settled. */
+  readonly settleMs: number
+}
+
+export interface CommitContext {
+  readonly registry: Registry
+  readonly log: DecisionLog
+  readonly live: LiveSet
+  readonly settlements: Settlements
+  readonly markers: MarkerCollector
+  readonly events: Events
+  readonly clock: Clock
+  readonly failpoints: Failpoints
+  readonly limits: Limits
+  /** Why the coordinator must not decide any more; `undefined` while it may. */
+  stopped(): UnanimousError | undefined
+  /** Stops the coordinator: something happened after which it must not decide any more. */
+  stop(cause: unknown): void
+  /** Asks recovery to look at a participant soon: a branch there is unsettled. */
+  nudge(participant: string): void
+}

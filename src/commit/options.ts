@@ -1,0 +1,123 @@
+/** What a caller may say about one transaction, and its validation. */
+import { TransactionError } from '../errors.ts'
+import { MAX_META_BYTES, MAX_NAME_BYTES } from '../log/decision-log.ts'
+import type { IsolationChoice } from '../participant/participant.ts'
+import type { IsolationLevel } from '../protocol/vocabulary.ts'
+
+export interface TransactionOptions<Names extends string = string> {
+  /** What the transaction does, for operators: `transfer`. At most 128 bytes. */
+  readonly name?: string
+  /** A business key for operators, logged as JSON. At most 1 KiB. */
+  readonly meta?: Readonly<Record<string, unknown>>
+  /**
+   * Milliseconds until the transaction is aborted, unless its decision was handed to the log
+   * before. Default: the coordinator's `timeoutMs`, 30,000. `Infinity`: never.
+   */
+  readonly timeoutMs?: number
+  /** One level for every branch, or a level by participant. Default: the server's. */
+  readonly isolation?: IsolationChoice<Names>
+  /** Participants that are only read: their server refuses writes, and they need no prepare. */
+  readonly readOnly?: readonly Names[]
+  /** Aborts the transaction like its deadline does. */
+  readonly signal?: AbortSignal
+}
+
+export interface CheckedOptions {
+  readonly name: string | undefined
+  readonly meta: string | undefined
+  readonly timeoutMs: number
+  isolation(participant: string): IsolationLevel | undefined
+  isReadOnly(participant: string): boolean
+  readonly signal: AbortSignal | undefined
+}
+
+const LEVELS: readonly string[] = [
+  'read uncommitted',
+  'read committed',
+  'repeatable read',
+  'serializable',
+] satisfies IsolationLevel[]
+/** Longest delay of a timer, in ms. */
+const MAX_TIMEOUT_MS = 2_147_483_647
+
+/**
+ * Checks and completes the options of a transaction.
+ *
+ * @throws TransactionError INVALID_OPTION or PARTICIPANT_UNKNOWN; nothing has begun
+ */
+export function checkOptions(
+  options: TransactionOptions,
+  names: ReadonlySet<string>,
+  defaultTimeoutMs: number,
+): CheckedOptions {
+  const { name, isolation, readOnly = [], signal, timeoutMs = defaultTimeoutMs } = options
+  if (name !== undefined && Buffer.byteLength(name) > MAX_NAME_BYTES) {
+    refuse('the name of the transaction is too long', `A name has at most ${MAX_NAME_BYTES} bytes.`)
+  }
+  if (!(timeoutMs > 0 && (timeoutMs <= MAX_TIMEOUT_MS || timeoutMs === Number.POSITIVE_INFINITY))) {
+    refuse(
+      `timeoutMs cannot be ${timeoutMs}`,
+      `Give milliseconds from 1 to ${MAX_TIMEOUT_MS}, or Infinity.`,
+    )
+  }
+  const levels = typeof isolation === 'string' ? {} : (isolation ?? {})
+  for (const participant of [...Object.keys(levels), ...readOnly]) checkName(participant, names)
+  for (const level of typeof isolation === 'string' ? [isolation] : Object.values(levels)) {
+    if (level !== undefined && !LEVELS.includes(level)) {
+      refuse(`there is no isolation level ${level}`, `One of: ${LEVELS.join(', ')}.`)
+    }
+  }
+  const readOnlyNames: ReadonlySet<string> = new Set(readOnly)
+  return {
+    name,
+    meta: encodeMeta(options.meta),
+    timeoutMs,
+    isolation: (participant) => (typeof isolation === 'string' ? isolation : levels[participant]),
+    isReadOnly: (participant) => readOnlyNames.has(participant),
+    signal,
+  }
+}
+
+/**
+ * The error for a participant that is not configured.
+ *
+ * @param gtrid - empty when no transaction has begun
+ */
+export function unknownParticipant(
+  name: string,
+  names: ReadonlySet<string>,
+  gtrid: string,
+): TransactionError {
+  return new TransactionError('PARTICIPANT_UNKNOWN', `no participant is named ${name}`, {
+    outcome: 'rolled-back',
+    gtrid,
+    hint: `Configured: ${[...names].join(', ')}.`,
+  })
+}
+
+function checkName(name: string, names: ReadonlySet<string>): void {
+  if (!names.has(name)) throw unknownParticipant(name, names, '')
+}
+
+function encodeMeta(meta: Readonly<Record<string, unknown>> | undefined): string | undefined {
+  if (meta === undefined) return undefined
+  let text: string
+  try {
+    text = JSON.stringify(meta)
+  } catch (cause) {
+    refuse('meta cannot be written as JSON', 'Give plain values without cycles.', cause)
+  }
+  if (Buffer.byteLength(text) > MAX_META_BYTES) {
+    refuse('meta is too long', `Its JSON text has at most ${MAX_META_BYTES} bytes.`)
+  }
+  return text
+}
+
+function refuse(message: string, hint: string, cause?: unknown): never {
+  throw new TransactionError('INVALID_OPTION', message, {
+    outcome: 'rolled-back',
+    gtrid: '',
+    hint,
+    cause,
+  })
+}

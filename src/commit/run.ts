@@ -1,0 +1,158 @@
+/**
+ * The whole path of one transaction: callback, then one of
+ *
+ *   nothing enlisted, or nothing written     end
+ *   one branch has written                   one-phase.ts
+ *   more have                                two-phase.ts
+ *   the callback or a branch refuses         abort.ts
+ *
+ * The order keeps every branch's locks until all work of all branches is done: a branch ends, or
+ * prepares, only after the callback has returned.
+ */
+import { messageOf, TransactionError } from '../errors.ts'
+import type { Branch } from '../participant/branch.ts'
+import type { TransactionState } from '../protocol/transaction-state.ts'
+import { abortTransaction, callbackError, refusalError } from './abort.ts'
+import type { CommitContext } from './context.ts'
+import { commitInOnePhase, endReadOnly } from './one-phase.ts'
+import type { CheckedOptions } from './options.ts'
+import { type Obstacle, Transaction } from './transaction.ts'
+import { commitInTwoPhases } from './two-phase.ts'
+
+/**
+ * Runs `work` in a new global transaction and commits it.
+ *
+ * @throws TransactionError whenever the result is anything but "committed everywhere"
+ */
+export async function runTransaction<T>(
+  context: CommitContext,
+  options: CheckedOptions,
+  work: (handles: object) => Promise<T> | T,
+): Promise<T> {
+  const tx = new Transaction(context, options)
+  let value: T
+  try {
+    await context.failpoints('begin:done')
+    value = await runCallback(context, tx, work)
+    await commit(context, tx)
+  } catch (cause) {
+    throw await fail(context, tx, cause)
+  }
+  report(context, tx, undefined)
+  return value
+}
+
+async function runCallback<T>(
+  context: CommitContext,
+  tx: Transaction,
+  work: (handles: object) => Promise<T> | T,
+): Promise<T> {
+  if (tx.state === 'aborting') return tx.aborted
+  const result = (async () => work(tx.handles))()
+  try {
+    return await Promise.race([result, tx.aborted])
+  } catch (cause) {
+    throw callbackError(context, tx, cause)
+  }
+}
+
+async function commit(context: CommitContext, tx: Transaction): Promise<void> {
+  const obstacle = tx.seal()
+  if (obstacle !== undefined) throw refusalError(tx, obstacle.participant, obstacle.refusal)
+  const writers = await Promise.race([probe(tx), tx.aborted])
+  const readers = tx.enlisted.filter((branch) => !writers.includes(branch))
+  if (writers.length > 0) tx.proceed('preparing')
+  await Promise.race([endReadOnly(tx, readers), tx.aborted])
+  const [only, second] = writers
+  if (only === undefined) {
+    tx.proceed('committed')
+    tx.finish()
+    return
+  }
+  if (second === undefined) await commitInOnePhase(context, tx, only)
+  else await commitInTwoPhases(context, tx, writers)
+}
+
+/** The branches that have written. */
+async function probe(tx: Transaction): Promise<readonly Branch[]> {
+  const found = await Promise.all(
+    tx.enlisted.map(async (branch) => ({ branch, answer: await branch.probe() })),
+  )
+  for (const { branch, answer } of found) {
+    if (typeof answer === 'object') throw refusalError(tx, branch.participant, answer)
+  }
+  return found.filter(({ answer }) => answer === 'wrote').map(({ branch }) => branch)
+}
+
+/** Brings a failed transaction to its end and answers what the caller hears. */
+async function fail(
+  context: CommitContext,
+  tx: Transaction,
+  cause: unknown,
+): Promise<TransactionError> {
+  if (!UNDECIDED.includes(tx.state)) {
+    const error = cause instanceof TransactionError ? cause : unexpected(tx, cause)
+    report(context, tx, error)
+    return error
+  }
+  const error = cause instanceof TransactionError ? cause : callbackError(context, tx, cause)
+  const known = tx.seal()
+  const ended = abortTransaction(context, tx)
+  if (AT_ONCE.includes(error.code)) {
+    // A deadline or a signal answers at once; what the roll-back finds later is an event.
+    ended.then(
+      (committed) => report(context, tx, endedError(tx, error, committed)),
+      (late: unknown) => context.stop(late),
+    )
+    return endedError(tx, error, endedByApplication(known))
+  }
+  // After every other failure the locks are gone before the caller goes on.
+  const heard = endedError(tx, error, await ended)
+  report(context, tx, heard)
+  return heard
+}
+
+/** The error, unless a branch's work may be committed although the others were rolled back. */
+function endedError(
+  tx: Transaction,
+  error: TransactionError,
+  committed: Obstacle | undefined,
+): TransactionError {
+  if (committed === undefined || error.outcome === 'heuristic') return error
+  return refusalError(tx, committed.participant, {
+    ...committed.refusal,
+    cause: committed.refusal.cause ?? error,
+  })
+}
+
+function endedByApplication(obstacle: Obstacle | undefined): Obstacle | undefined {
+  return obstacle?.refusal.code === 'ENDED_BY_APPLICATION' ? obstacle : undefined
+}
+
+/** Nothing was handed to the log, or what was handed over is proven to be abort. */
+const UNDECIDED: readonly TransactionState[] = ['active', 'preparing', 'one-phase', 'aborting']
+const AT_ONCE: readonly string[] = ['DEADLINE_EXCEEDED', 'SIGNAL_ABORTED']
+
+/** Our own reasoning failed after the decision: say no more than what is certain. */
+function unexpected(tx: Transaction, cause: unknown): TransactionError {
+  return new TransactionError('DECISION_IN_DOUBT', messageOf(cause), {
+    outcome: 'in-doubt',
+    gtrid: tx.gtrid,
+    cause,
+    hint: 'This is a fault of the library: please report it. `coordinator.outcome(gtrid)` tells what the log holds.',
+  })
+}
+
+function report(
+  context: CommitContext,
+  tx: Transaction,
+  error: TransactionError | undefined,
+): void {
+  context.events.emit('transaction:ended', {
+    gtrid: tx.gtrid,
+    name: tx.options.name,
+    outcome: error?.outcome ?? 'committed',
+    code: error?.code,
+    durationMs: context.clock.monotonic() - tx.startedAt,
+  })
+}

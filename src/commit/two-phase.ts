@@ -1,0 +1,317 @@
+/**
+ * Two-phase commit with presumed abort.
+ *
+ *   phase one   every branch votes          one refuses or is silent -> abort, log nothing
+ *   decision    one commit record is forced the force fails          -> in doubt, touch no branch
+ *   phase two   commit every branch         one is silent            -> recovery finishes it
+ *
+ * The commit record is the commit point. Before it, silence means abort; after it, silence means
+ * commit. Every line below stands on one side of that point.
+ *
+ * Rule 1: a prepared branch is committed only after the record is durable, and rolled back only
+ * once a record has become impossible. Rule 2: a force that failed is in doubt. Rule 10: from the
+ * hand-over on nothing turns back, and a force that is late answers `in-doubt`.
+ */
+import { LATE, within } from '../clock.ts'
+import { messageOf, TransactionError, type TransactionErrorCode } from '../errors.ts'
+import { invariant } from '../invariant.ts'
+import type { CommitRecord } from '../log/decision-log.ts'
+import type { Branch } from '../participant/branch.ts'
+import { answerOf } from '../participant/settle.ts'
+import { conclude } from '../protocol/outcome.ts'
+import type {
+  BranchAnswer,
+  BranchEvidence,
+  BranchRecord,
+  Decision,
+} from '../protocol/vocabulary.ts'
+import type { Xid } from '../xid.ts'
+import { refusalError } from './abort.ts'
+import type { CommitContext } from './context.ts'
+import type { Transaction } from './transaction.ts'
+
+const NEVER: Promise<never> = new Promise(() => undefined)
+
+/** A branch whose server said that it is prepared. */
+interface Prepared {
+  readonly branch: Branch
+  readonly xid: Xid
+  readonly evidence: BranchEvidence
+}
+
+/**
+ * Commits branches that have all written.
+ *
+ * @throws TransactionError a refusal, DECISION_IN_DOUBT, COMMIT_UNCONFIRMED, HEURISTIC_MIXED or
+ * HEURISTIC_HAZARD. Only a refusal leaves the transaction to be aborted by the caller.
+ */
+export async function commitInTwoPhases(
+  context: CommitContext,
+  tx: Transaction,
+  branches: readonly Branch[],
+): Promise<void> {
+  invariant(branches.length > 1, 'a single branch takes the one-phase path')
+  await context.failpoints('prepare:before')
+  const prepared = await Promise.race([vote(context, tx, branches), tx.aborted])
+  await context.failpoints('prepare:after-all')
+  await decide(context, tx, prepared)
+  await context.failpoints('decide:after')
+  await phaseTwo(context, tx, prepared)
+}
+
+async function vote(
+  context: CommitContext,
+  tx: Transaction,
+  branches: readonly Branch[],
+): Promise<Prepared[]> {
+  let first = true
+  return Promise.all(
+    branches.map(async (branch) => {
+      const answer = await branch.vote()
+      if (answer.kind === 'refused') throw refusalError(tx, branch.participant, answer.refusal)
+      if (answer.kind === 'unknown') {
+        throw refusalError(tx, branch.participant, {
+          code: 'CONNECTION_LOST',
+          reason: `the answer to the vote was lost: ${messageOf(answer.cause)}`,
+          retryable: true,
+          cause: answer.cause,
+        })
+      }
+      if (first) {
+        first = false
+        await context.failpoints('prepare:after-first')
+      }
+      invariant(branch.xid !== undefined, 'a prepared branch without an xid')
+      return { branch, xid: branch.xid, evidence: answer.evidence }
+    }),
+  )
+}
+
+/** Returns only when the commit decision is durable. */
+async function decide(
+  context: CommitContext,
+  tx: Transaction,
+  prepared: readonly Prepared[],
+): Promise<void> {
+  const stopped = context.stopped()
+  if (stopped !== undefined) {
+    throw new TransactionError(stopped.code, stopped.message, {
+      outcome: 'rolled-back',
+      gtrid: tx.gtrid,
+      hint: stopped.hint,
+      cause: stopped,
+    })
+  }
+  tx.proceed('deciding')
+  tx.disarm()
+  await context.failpoints('decide:before')
+  const force = context.log.decide(commitRecord(context, tx, prepared))
+  const decided = await within(context.clock, context.limits.forceMs, force).catch(
+    (cause: unknown) => {
+      tx.move('in-doubt')
+      abandon(tx, prepared)
+      throw inDoubt(tx, prepared, 'DECISION_IN_DOUBT', 'the commit record could not be forced', {
+        cause,
+        hint: 'Restart the process: recovery reads what the disk holds and settles every branch alike.',
+      })
+    },
+  )
+  if (decided === LATE) {
+    finishBehind(context, tx, prepared, force)
+    throw inDoubt(tx, prepared, 'DECISION_IN_DOUBT', 'the commit record is not durable yet', {
+      hint: 'The disk of the decision log is slow. `coordinator.outcome(gtrid)` answers later.',
+    })
+  }
+  if (decided === 'abort') {
+    tx.move('aborting')
+    throw new TransactionError('ROLLED_BACK', 'abort was decided before the commit', {
+      outcome: 'rolled-back',
+      gtrid: tx.gtrid,
+    })
+  }
+}
+
+/** The caller has been answered; the force may still return, and then its decision is carried out. */
+function finishBehind(
+  context: CommitContext,
+  tx: Transaction,
+  prepared: readonly Prepared[],
+  force: Promise<Decision>,
+): void {
+  tx.move('in-doubt')
+  force
+    .then(
+      (decided) => {
+        invariant(decided === 'commit', 'a handed-over commit became an abort')
+        return phaseTwo(context, tx, prepared)
+      },
+      () => abandon(tx, prepared),
+    )
+    // The caller has its answer; a heuristic is in the log and among the events.
+    .catch(() => undefined)
+}
+
+/** Rule 2: touch no branch. Only a restart can learn what the disk holds. */
+function abandon(tx: Transaction, prepared: readonly Prepared[]): void {
+  for (const { branch } of prepared) branch.abandon()
+  tx.finish()
+}
+
+async function phaseTwo(
+  context: CommitContext,
+  tx: Transaction,
+  prepared: readonly Prepared[],
+): Promise<void> {
+  const { gtrid } = tx
+  tx.move('committing')
+  context.settlements.follow(gtrid, prepared.map(branchRecord))
+  await context.failpoints('commit:before')
+  const settled = settleAll(context, tx, prepared)
+  const answers = await waitForAnswers(context, gtrid, prepared, settled)
+  const conclusion = conclude(answers)
+  const known = answers.includes('committed')
+  const marked = prepared.some(({ evidence }) => evidence.marker)
+  if (conclusion === 'mixed' || conclusion === 'hazard') {
+    tx.move('heuristic')
+    throw heuristic(tx, prepared, answers)
+  }
+  // With markers the log is expendable, but only for what some database is known to hold.
+  if (conclusion === 'unfinished' && marked && !known) {
+    tx.move('in-doubt')
+    throw inDoubt(
+      tx,
+      prepared,
+      'COMMIT_UNCONFIRMED',
+      'decided, but no database has confirmed yet',
+      {
+        hint: 'The decision is in the log and recovery carries it out. `coordinator.outcome(gtrid)` answers later.',
+      },
+    )
+  }
+  tx.move('committed')
+}
+
+/** Every branch on its own connection; what does not answer there is left to recovery. */
+async function settleAll(
+  context: CommitContext,
+  tx: Transaction,
+  prepared: readonly Prepared[],
+): Promise<void> {
+  let first = true
+  const silent: string[] = []
+  await Promise.all(
+    prepared.map(async ({ branch, xid, evidence }) => {
+      const participant = context.registry.get(branch.participant)
+      invariant(participant !== undefined, 'a branch of no participant')
+      // Rule 2: after a failed write this process settles nothing more.
+      if (context.log.poison !== undefined) return branch.abandon()
+      const settlement = await branch.commit()
+      if (first) {
+        first = false
+        await context.failpoints('commit:after-first')
+      }
+      const answer = await answerOf(participant, xid, evidence, settlement)
+      if (answer === undefined) silent.push(branch.participant)
+      else context.settlements.answer(tx.gtrid, xid.bqual, answer, 'live')
+    }),
+  )
+  await context.failpoints('commit:after-all')
+  // In this order: recovery leaves a live transaction alone.
+  tx.finish()
+  for (const participant of silent) context.nudge(participant)
+}
+
+/** Waits until every branch answered, a heuristic is known, or the caller has waited enough. */
+async function waitForAnswers(
+  context: CommitContext,
+  gtrid: string,
+  prepared: readonly Prepared[],
+  settled: Promise<void>,
+): Promise<readonly (BranchAnswer | undefined)[]> {
+  const deadline = context.clock.monotonic() + context.limits.settleMs
+  let answers: readonly (BranchAnswer | undefined)[]
+  let poisoned = false
+  const stopped = settled.then(() => {
+    poisoned = context.log.poison !== undefined
+    return poisoned ? undefined : NEVER
+  })
+  for (;;) {
+    const now = context.settlements.answersOf(gtrid)
+    // Ended: every branch answered `committed`, and the decision is being forgotten.
+    answers = now.length === 0 ? prepared.map(() => 'committed') : now
+    if (conclude(answers) !== 'unfinished') break
+    const left = deadline - context.clock.monotonic()
+    if (left <= 0 || poisoned) break
+    const next = context.settlements.nextAnswer(gtrid)
+    await within(context.clock, left, Promise.race([next, stopped]))
+  }
+  // Own connections go back to their pools before the caller goes on, unless one is stuck.
+  await within(context.clock, Math.max(0, deadline - context.clock.monotonic()), settled)
+  return answers
+}
+
+function commitRecord(
+  context: CommitContext,
+  tx: Transaction,
+  prepared: readonly Prepared[],
+): CommitRecord {
+  const { name, meta } = tx.options
+  return {
+    gtrid: tx.gtrid,
+    decidedAtMs: context.clock.now(),
+    ...(name === undefined ? {} : { name }),
+    ...(meta === undefined ? {} : { meta }),
+    branches: prepared.map(branchRecord),
+  }
+}
+
+function branchRecord({ branch, xid, evidence }: Prepared): BranchRecord {
+  return { participant: branch.participant, bqual: xid.bqual, ...evidence }
+}
+
+function inDoubt(
+  tx: Transaction,
+  prepared: readonly Prepared[],
+  code: TransactionErrorCode,
+  message: string,
+  details: { cause?: unknown; hint: string },
+): TransactionError {
+  return new TransactionError(code, message, {
+    outcome: 'in-doubt',
+    gtrid: tx.gtrid,
+    branches: prepared.map(({ branch }) => ({
+      participant: branch.participant,
+      outcome: 'in-doubt',
+    })),
+    ...details,
+  })
+}
+
+function heuristic(
+  tx: Transaction,
+  prepared: readonly Prepared[],
+  answers: readonly (BranchAnswer | undefined)[],
+): TransactionError {
+  const mixed = answers.includes('heuristic-rollback')
+  return new TransactionError(
+    mixed ? 'HEURISTIC_MIXED' : 'HEURISTIC_HAZARD',
+    mixed
+      ? 'commit was decided, and a branch was rolled back by somebody else'
+      : 'commit was decided, and how a branch ended cannot be proven',
+    {
+      outcome: 'heuristic',
+      gtrid: tx.gtrid,
+      branches: prepared.map(({ branch }, index) => ({
+        participant: branch.participant,
+        outcome: reportOf(answers[index]),
+        reason: answers[index] ?? 'not settled yet',
+      })),
+      hint: `Compare the databases by hand: \`unanimous show ${tx.gtrid}\`.`,
+    },
+  )
+}
+
+function reportOf(answer: BranchAnswer | undefined): 'committed' | 'rolled-back' | 'in-doubt' {
+  if (answer === 'committed' || answer === 'committed-unproven') return 'committed'
+  return answer === 'heuristic-rollback' ? 'rolled-back' : 'in-doubt'
+}

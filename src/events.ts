@@ -1,0 +1,91 @@
+/**
+ * What a coordinator tells whoever listens. One event per fact; a listener that throws is the
+ * listener's problem and never disturbs the protocol.
+ */
+import { EventEmitter } from 'node:events'
+import { messageOf, type TransactionErrorCode } from './errors.ts'
+import type { BranchAnswer, Outcome } from './protocol/vocabulary.ts'
+
+export interface CoordinatorEventMap {
+  /** A transaction's promise settled. */
+  'transaction:ended': {
+    readonly gtrid: string
+    readonly name: string | undefined
+    readonly outcome: Outcome
+    readonly code: TransactionErrorCode | undefined
+    readonly durationMs: number
+  }
+  /** A branch of a committed transaction answered. */
+  'branch:settled': {
+    readonly gtrid: string
+    readonly participant: string
+    readonly bqual: string
+    readonly answer: BranchAnswer
+    readonly by: 'live' | 'recovery'
+  }
+  /** Recovery rolled a branch back: its transaction has no commit record. */
+  'branch:rolled-back': {
+    readonly gtrid: string
+    readonly participant: string
+    readonly bqual: string
+  }
+  /** A branch ended against the decision, or may have. */
+  'branch:heuristic': {
+    readonly gtrid: string
+    readonly participant: string
+    readonly bqual: string
+    readonly answer: BranchAnswer
+  }
+  /** A prepared branch that this log cannot speak for. */
+  'branch:reported': {
+    readonly participant: string
+    readonly id: string
+    readonly why: string
+  }
+  'participant:unreachable': { readonly participant: string; readonly cause: unknown }
+  'participant:reachable': { readonly participant: string }
+  'participant:warning': {
+    readonly participant: string
+    readonly code: string
+    readonly message: string
+    readonly hint: string | undefined
+  }
+  /** The log cut a torn tail, repaired a page from its copy, or was poisoned. */
+  'log:event': { readonly kind: string; readonly [detail: string]: unknown }
+  /** The coordinator decides nothing any more: the log is poisoned or proved to be a copy. */
+  'coordinator:stopped': { readonly cause: Error }
+}
+
+export type CoordinatorEvent = keyof CoordinatorEventMap
+export type Listener<E extends CoordinatorEvent> = (event: CoordinatorEventMap[E]) => void
+/** Receives every event, whatever its name. */
+export type EventSink = <E extends CoordinatorEvent>(name: E, event: CoordinatorEventMap[E]) => void
+
+export class Events {
+  readonly #emitter: EventEmitter = new EventEmitter()
+  readonly #sink: EventSink | undefined
+
+  /** @param sink - called with every event before the listeners; must not throw */
+  constructor(sink?: EventSink) {
+    this.#sink = sink
+  }
+
+  on<E extends CoordinatorEvent>(name: E, listener: Listener<E>): void {
+    this.#emitter.on(name, listener)
+  }
+
+  off<E extends CoordinatorEvent>(name: E, listener: Listener<E>): void {
+    this.#emitter.off(name, listener)
+  }
+
+  emit<E extends CoordinatorEvent>(name: E, event: CoordinatorEventMap[E]): void {
+    this.#sink?.(name, event)
+    for (const listener of this.#emitter.listeners(name)) {
+      try {
+        listener(event)
+      } catch (cause) {
+        process.emitWarning(`a listener of ${name} threw: ${messageOf(cause)}`, 'UnanimousWarning')
+      }
+    }
+  }
+}

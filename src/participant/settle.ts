@@ -1,0 +1,158 @@
+/**
+ * Idempotent phase two: from a server's words to a branch's answer, and from the answers of all
+ * branches to the end of the decision. The live path and recovery share it.
+ *
+ * Rule 4: "no such transaction" proves nothing by itself. It is read with the participant's proof
+ * (marker row, PostgreSQL's transaction id), and only where there is none with the server's life.
+ * Rule 7: a decision is forgotten only after every branch has answered.
+ */
+import type { Events } from '../events.ts'
+import { conclude, isCommitted } from '../protocol/outcome.ts'
+import type {
+  BranchAnswer,
+  BranchEvidence,
+  BranchRecord,
+  Settlement,
+} from '../protocol/vocabulary.ts'
+import type { Xid } from '../xid.ts'
+import type { Participant } from './participant.ts'
+
+/** The part of the decision log that settling needs. */
+export interface AnswerLog {
+  answered(gtrid: string, bqual: string, answer: BranchAnswer): Promise<void>
+  end(gtrid: string): Promise<void>
+}
+
+/**
+ * Reads a settlement of a branch that must be committed. `undefined`: not known yet, try again.
+ */
+export async function answerOf(
+  participant: Participant,
+  xid: Xid,
+  evidence: BranchEvidence,
+  settlement: Settlement,
+): Promise<BranchAnswer | undefined> {
+  switch (settlement.kind) {
+    case 'answered':
+      return 'committed'
+    case 'later':
+    case 'unknown':
+      return undefined
+    case 'absent':
+      return proveAbsent(participant, xid, evidence)
+  }
+}
+
+/** How a branch that must be committed, and is not listed, ended. */
+export async function proveAbsent(
+  participant: Participant,
+  xid: Xid,
+  evidence: BranchEvidence,
+): Promise<BranchAnswer | undefined> {
+  const proof = await participant.prove(xid, evidence)
+  switch (proof.kind) {
+    case 'committed':
+      return 'committed'
+    case 'rolled-back':
+      return 'heuristic-rollback'
+    case 'look-again':
+      return undefined
+    case 'none':
+      // Another server's silence about a branch that it never held is no answer at all.
+      if (proof.life === 'other-server') return undefined
+      return proof.life === 'same' ? 'committed-unproven' : 'heuristic-hazard'
+  }
+}
+
+interface Open {
+  readonly gtrid: string
+  readonly branches: readonly BranchRecord[]
+  readonly answers: Map<string, BranchAnswer>
+  readonly changed: (() => void)[]
+}
+
+/** The answers of every logged commit that is not ended. */
+export class Settlements {
+  readonly #log: AnswerLog
+  readonly #events: Events
+  readonly #ended: (gtrid: string, participants: readonly string[]) => void
+  readonly #open: Map<string, Open> = new Map()
+  /** Ended, but the end is not durable: after a crash the marker would be asked for again. */
+  readonly #ending: Set<string> = new Set()
+
+  /** @param ended - called once the end is durable, with the participants that carry a marker */
+  constructor(
+    log: AnswerLog,
+    events: Events,
+    ended: (gtrid: string, participants: readonly string[]) => void,
+  ) {
+    this.#log = log
+    this.#events = events
+    this.#ended = ended
+  }
+
+  /** Follows a commit that has become durable, or was found in the log at start. */
+  follow(
+    gtrid: string,
+    branches: readonly BranchRecord[],
+    answers: ReadonlyMap<string, BranchAnswer> = new Map(),
+  ): void {
+    this.#open.set(gtrid, { gtrid, branches, answers: new Map(answers), changed: [] })
+    this.#endWhenAllAnswered(gtrid)
+  }
+
+  /** Whether the log may still be asked for this transaction after a crash at this moment. */
+  isNeeded(gtrid: string): boolean {
+    return this.#open.has(gtrid) || this.#ending.has(gtrid)
+  }
+
+  /** Records an answer. A second answer of the same branch changes nothing. */
+  answer(gtrid: string, bqual: string, answer: BranchAnswer, by: 'live' | 'recovery'): void {
+    const open = this.#open.get(gtrid)
+    if (open === undefined || open.answers.has(bqual)) return
+    open.answers.set(bqual, answer)
+    const participant = open.branches.find((branch) => branch.bqual === bqual)?.participant ?? ''
+    this.#events.emit('branch:settled', { gtrid, participant, bqual, answer, by })
+    if (!isCommitted(answer)) {
+      this.#events.emit('branch:heuristic', { gtrid, participant, bqual, answer })
+    }
+    // A poisoned log cannot record the answer; after the restart the branch is asked again.
+    this.#log.answered(gtrid, bqual, answer).catch(() => undefined)
+    for (const notify of open.changed.splice(0)) notify()
+    this.#endWhenAllAnswered(gtrid)
+  }
+
+  /** Answers so far, in the order of the branches; empty when the decision has ended. */
+  answersOf(gtrid: string): readonly (BranchAnswer | undefined)[] {
+    const open = this.#open.get(gtrid)
+    return open === undefined ? [] : open.branches.map(({ bqual }) => open.answers.get(bqual))
+  }
+
+  /** Resolves at the next answer of this transaction; at once when it is not followed. */
+  nextAnswer(gtrid: string): Promise<void> {
+    const open = this.#open.get(gtrid)
+    if (open === undefined) return Promise.resolve()
+    return new Promise((resolve) => {
+      open.changed.push(resolve)
+    })
+  }
+
+  #endWhenAllAnswered(gtrid: string): void {
+    const open = this.#open.get(gtrid)
+    if (open === undefined || conclude(this.answersOf(gtrid)) !== 'committed') return
+    this.#open.delete(gtrid)
+    this.#ending.add(gtrid)
+    const marked = open.branches.filter((branch) => branch.marker)
+    this.#log.end(gtrid).then(
+      () => {
+        this.#ending.delete(gtrid)
+        this.#ended(
+          gtrid,
+          marked.map((branch) => branch.participant),
+        )
+      },
+      // Poisoned: the decision stays, and the markers with it.
+      () => undefined,
+    )
+  }
+}

@@ -1,0 +1,186 @@
+/**
+ * Recovery for ever: one loop a participant, at start and then at intervals.
+ *
+ *   reachable, nothing unsettled     next pass after the interval
+ *   reachable, something unsettled   soon, with growing pauses: a lock, an attached session
+ *   unreachable                      soon, with growing pauses, at most a second apart
+ *   nudged by the live path          at once
+ *
+ * Never two passes at once over one participant, and no loop waits for another (rule 8).
+ */
+import type { Clock, Timer } from '../clock.ts'
+import { messageOf } from '../errors.ts'
+import { InvariantError } from '../invariant.ts'
+import type { Participant } from '../participant/participant.ts'
+import { sweepMarkers } from './marker-sweep.ts'
+import { type PassReport, type RecoveryContext, recoverParticipant } from './pass.ts'
+
+const FIRST_PAUSE_MS = 50
+const LONGEST_PAUSE_MS = 1_000
+
+export interface LoopOptions {
+  /** Between two passes over a participant that has nothing unsettled, in ms. */
+  readonly intervalMs: number
+  /** Between two sweeps of marker rows, in ms. */
+  readonly markerSweepMs: number
+}
+
+export class RecoveryLoop {
+  readonly #loops: ReadonlyMap<string, ParticipantLoop>
+
+  constructor(context: RecoveryContext, clock: Clock, options: LoopOptions) {
+    this.#loops = new Map(
+      [...context.registry].map(([name, participant]) => [
+        name,
+        new ParticipantLoop(context, participant, clock, options),
+      ]),
+    )
+  }
+
+  start(): void {
+    for (const loop of this.#loops.values()) loop.start()
+  }
+
+  /** Asks for a pass now. */
+  nudge(name: string): void {
+    this.#loops.get(name)?.nudge()
+  }
+
+  /** Resolves when the named participants have had a pass that settled all it had to. */
+  async clean(names: readonly string[]): Promise<void> {
+    await Promise.all(names.map((name) => this.#loops.get(name)?.clean))
+  }
+
+  /** Resolves when no pass is running; none begins afterwards. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#loops.values()].map((loop) => loop.stop()))
+  }
+}
+
+class ParticipantLoop {
+  /** Resolves after the first pass that left nothing unsettled. */
+  readonly clean: Promise<void>
+
+  readonly #context: RecoveryContext
+  readonly #participant: Participant
+  readonly #clock: Clock
+  readonly #options: LoopOptions
+  #resolveClean: () => void = () => undefined
+  #wake: () => void = () => undefined
+  #nudged = false
+  #stopped = false
+  #reachable: boolean | undefined
+  #pauseMs = FIRST_PAUSE_MS
+  #nextMarkerSweep = 0
+  #reportedBefore: ReadonlySet<string> = new Set()
+  #done: Promise<void> = Promise.resolve()
+
+  constructor(
+    context: RecoveryContext,
+    participant: Participant,
+    clock: Clock,
+    options: LoopOptions,
+  ) {
+    this.#context = context
+    this.#participant = participant
+    this.#clock = clock
+    this.#options = options
+    this.clean = new Promise((resolve) => {
+      this.#resolveClean = resolve
+    })
+  }
+
+  start(): void {
+    this.#done = this.#run().catch((cause: unknown) => this.#context.stop(cause))
+  }
+
+  nudge(): void {
+    this.#nudged = true
+    this.#wake()
+  }
+
+  stop(): Promise<void> {
+    this.#stopped = true
+    this.#wake()
+    return this.#done
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopped && this.#context.log.poison === undefined) {
+      const report = await this.#pass()
+      const quiet = report?.unsettled === 0
+      if (quiet) {
+        this.#resolveClean()
+        this.#pauseMs = FIRST_PAUSE_MS
+        await this.#wait(this.#options.intervalMs)
+      } else {
+        await this.#wait(this.#pauseMs)
+        this.#pauseMs = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS)
+      }
+    }
+  }
+
+  async #pass(): Promise<PassReport | undefined> {
+    try {
+      const report = await recoverParticipant(this.#context, this.#participant)
+      this.#seen(true)
+      this.#report(report)
+      await this.#sweep()
+      return report
+    } catch (cause) {
+      if (cause instanceof InvariantError) throw cause
+      this.#seen(false, cause)
+      return undefined
+    }
+  }
+
+  /** A row too many does no harm: what fails here is tried again at the next sweep. */
+  async #sweep(): Promise<void> {
+    if (this.#clock.monotonic() < this.#nextMarkerSweep) return
+    this.#nextMarkerSweep = this.#clock.monotonic() + this.#options.markerSweepMs
+    await sweepMarkers(this.#context, this.#participant).catch((cause: unknown) =>
+      this.#context.events.emit('participant:warning', {
+        participant: this.#participant.name,
+        code: 'MARKER_SWEEP_FAILED',
+        message: messageOf(cause),
+        hint: 'The role needs SELECT and DELETE on unanimous_branch.',
+      }),
+    )
+  }
+
+  #seen(reachable: boolean, cause?: unknown): void {
+    if (this.#reachable === reachable) return
+    const first = this.#reachable === undefined
+    this.#reachable = reachable
+    const { name } = this.#participant
+    if (!reachable) {
+      this.#context.events.emit('participant:unreachable', { participant: name, cause })
+    } else if (!first) this.#context.events.emit('participant:reachable', { participant: name })
+  }
+
+  /** Each branch that is left alone is reported once, and again when it comes back. */
+  #report(report: PassReport): void {
+    for (const { id, why } of report.reported) {
+      if (this.#reportedBefore.has(id)) continue
+      this.#context.events.emit('branch:reported', { participant: report.participant, id, why })
+    }
+    this.#reportedBefore = new Set(report.reported.map(({ id }) => id))
+  }
+
+  #wait(delayMs: number): Promise<void> {
+    if (this.#stopped || this.#nudged) {
+      this.#nudged = false
+      return Promise.resolve()
+    }
+    return new Promise((resolve) => {
+      let timer: Timer | undefined
+      this.#wake = () => {
+        timer?.clear()
+        this.#wake = () => undefined
+        this.#nudged = false
+        resolve()
+      }
+      timer = this.#clock.timer(delayMs, () => this.#wake())
+    })
+  }
+}

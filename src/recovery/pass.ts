@@ -1,0 +1,186 @@
+/**
+ * One pass over one participant: observe, resolve, settle, report.
+ *
+ *   1. logged commits that are pending and not live      (what an absence can be read against)
+ *   2. the participant's prepared branches
+ *   3. live transactions
+ *   4. decisions, one by one as branches ask for them
+ *   5. the plan: protocol/resolution.ts, where the order 2-3-4 is argued (rule 5)
+ *   6. each branch is settled; an answer goes to the log
+ *
+ * Rule 2: nothing is settled once the log is poisoned. Rule 6: passes go on for ever, for a PREPARE
+ * that was queued in a server can appear after its client died. Rule 8: a pass concerns one
+ * participant; whatever keeps it waiting delays nobody else.
+ */
+import { UnanimousError } from '../errors.ts'
+import type { Events } from '../events.ts'
+import type { Failpoints } from '../failpoint.ts'
+import type { DecisionLog } from '../log/decision-log.ts'
+import type { LiveTransactions } from '../participant/live.ts'
+import type { Participant, PreparedBranch } from '../participant/participant.ts'
+import type { Registry } from '../participant/registry.ts'
+import { answerOf, proveAbsent, type Settlements } from '../participant/settle.ts'
+import { type Resolution, resolve } from '../protocol/resolution.ts'
+import type { BranchAnswer } from '../protocol/vocabulary.ts'
+import type { Xid } from '../xid.ts'
+
+export interface RecoveryContext {
+  readonly registry: Registry
+  readonly log: DecisionLog
+  readonly live: LiveTransactions
+  readonly settlements: Settlements
+  readonly events: Events
+  readonly failpoints: Failpoints
+  /** Stops the coordinator: it must not decide any more. */
+  stop(cause: unknown): void
+}
+
+/** What a pass found and did. */
+export interface PassReport {
+  readonly participant: string
+  readonly committed: number
+  readonly rolledBack: number
+  /** Branches of ours that this pass should have settled and could not. */
+  readonly unsettled: number
+  /** Branches that are left alone: orphans, of unknown participants, not recorded. */
+  readonly reported: readonly Reported[]
+}
+
+export interface Reported {
+  readonly id: string
+  readonly why: string
+}
+
+/**
+ * Recovers one participant.
+ *
+ * @throws UnanimousError PARTICIPANT_UNREACHABLE or PARTICIPANT_UNFIT when it cannot be listed
+ */
+export async function recoverParticipant(
+  context: RecoveryContext,
+  participant: Participant,
+): Promise<PassReport> {
+  const plan = await observe(context, participant)
+  const copy = plan.find((resolution) => resolution.kind === 'copy')
+  if (copy !== undefined) {
+    context.stop(copiedLog(participant.name, copy.branch.id))
+    return { ...EMPTY, participant: participant.name }
+  }
+  let committed = 0
+  let rolledBack = 0
+  let unsettled = 0
+  const reported: Reported[] = []
+  for (const resolution of plan) {
+    if (context.log.poison !== undefined) break
+    switch (resolution.kind) {
+      case 'commit':
+      case 'absent':
+        if (await commitBranch(context, participant, resolution)) committed += 1
+        else unsettled += 1
+        break
+      case 'rollback':
+        if (await rollBack(context, participant, resolution.xid)) rolledBack += 1
+        else unsettled += 1
+        break
+      case 'orphan':
+        reported.push({ id: resolution.branch.id, why: `of ${resolution.why}` })
+        break
+      case 'unconfigured':
+        reported.push({ id: resolution.branch.id, why: 'of a participant that is not configured' })
+        break
+      case 'unrecorded':
+        reported.push({ id: resolution.branch.id, why: 'missing in its commit record' })
+        break
+      case 'copy':
+      case 'live':
+      case 'foreign':
+      case 'neighbour':
+        break
+    }
+  }
+  return { participant: participant.name, committed, rolledBack, unsettled, reported }
+}
+
+const EMPTY: Omit<PassReport, 'participant'> = {
+  committed: 0,
+  rolledBack: 0,
+  unsettled: 0,
+  reported: [],
+}
+
+/** The error that says that this log is not the only one of its identity. */
+export function copiedLog(participant: string, id: string): UnanimousError {
+  return new UnanimousError(
+    'LOG_COPIED',
+    `${participant} holds ${id}, of an incarnation that this log never had`,
+    {
+      hint: 'This log directory is a copy, or was restored from one. Find the original and use that; `unanimous log adopt` takes a copy over for good.',
+    },
+  )
+}
+
+async function observe(
+  context: RecoveryContext,
+  participant: Participant,
+): Promise<Resolution<PreparedBranch>[]> {
+  const { log } = context
+  const before = context.live.snapshot()
+  const settleable = log.pending().filter(({ record }) => !before.has(record.gtrid))
+  const listed = await participant.list()
+  await context.failpoints('recover:listed')
+  const live = context.live.snapshot()
+  return resolve({
+    participant: participant.name,
+    configured: new Set(context.registry.keys()),
+    logId: log.logId,
+    standing: (incarnation) => log.standing(incarnation),
+    settleable,
+    listed,
+    live,
+    decision: (gtrid) => log.find(gtrid),
+  })
+}
+
+async function commitBranch(
+  context: RecoveryContext,
+  participant: Participant,
+  resolution: Extract<Resolution<PreparedBranch>, { kind: 'commit' | 'absent' }>,
+): Promise<boolean> {
+  const { record } = resolution
+  const gtrid = resolution.kind === 'commit' ? resolution.xid.gtrid : resolution.gtrid
+  const xid = { gtrid, bqual: record.bqual }
+  await context.failpoints('recover:before-settle')
+  let answer: BranchAnswer | undefined
+  if (resolution.kind === 'absent') {
+    answer = await proveAbsent(participant, xid, record)
+  } else {
+    const settlement = await participant.settle(xid, 'commit')
+    await context.failpoints('recover:after-settle')
+    answer = await answerOf(participant, xid, record, settlement)
+  }
+  if (answer === undefined) return false
+  await context.failpoints('recover:before-answered')
+  context.settlements.answer(gtrid, record.bqual, answer, 'recovery')
+  return true
+}
+
+async function rollBack(
+  context: RecoveryContext,
+  participant: Participant,
+  xid: Xid,
+): Promise<boolean> {
+  await context.failpoints('recover:before-settle')
+  const settlement = await participant.settle(xid, 'abort')
+  await context.failpoints('recover:after-settle')
+  switch (settlement.kind) {
+    case 'answered':
+      context.events.emit('branch:rolled-back', { ...xid, participant: participant.name })
+      return true
+    case 'absent':
+      // It was listed and is gone: its own session, or another one, rolled it back meanwhile.
+      return true
+    case 'later':
+    case 'unknown':
+      return false
+  }
+}

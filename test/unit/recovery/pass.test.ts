@@ -1,0 +1,226 @@
+/** One pass of recovery over a participant and a log in memory. */
+import { describe, expect, it } from 'vitest'
+import { systemClock } from '../../../src/clock.ts'
+import { type CoordinatorEventMap, Events } from '../../../src/events.ts'
+import { type Failpoint, noFailpoints } from '../../../src/failpoint.ts'
+import { LiveSet } from '../../../src/participant/live.ts'
+import { createRegistry } from '../../../src/participant/registry.ts'
+import { Settlements } from '../../../src/participant/settle.ts'
+import type { BranchRecord } from '../../../src/protocol/vocabulary.ts'
+import { type RecoveryContext, recoverParticipant } from '../../../src/recovery/pass.ts'
+import { formatGtrid } from '../../../src/xid.ts'
+import { FakeParticipant, gid, type Script, SERVER } from '../../support/fake-participant.ts'
+import { MemoryLog } from '../../support/memory-log.ts'
+
+function world(script: Script = {}) {
+  const trace: string[] = []
+  const ledger = new FakeParticipant(trace, script)
+  const shop = new FakeParticipant(trace)
+  const log = new MemoryLog(trace)
+  const events = new Events()
+  const registry = createRegistry({ ledger, shop }, systemClock, events)
+  const live = new LiveSet()
+  const ended: string[] = []
+  const stopped: unknown[] = []
+  const settlements = new Settlements(log, events, (gtrid) => ended.push(gtrid))
+  const context: RecoveryContext = {
+    registry,
+    log,
+    live,
+    settlements,
+    events,
+    failpoints: noFailpoints,
+    stop: (cause) => stopped.push(cause),
+  }
+  /** A gtrid of this log, of an older incarnation unless said otherwise. */
+  const gtrid = (sequence: number, epoch = 6, logId = log.logId): string =>
+    formatGtrid({
+      logId,
+      incarnation: epoch === 7 ? log.incarnation : { epoch, nonce: '00000000' },
+      sequence,
+    })
+  const prepare = (id: string, bqual = 'ledger'): void => {
+    ledger.prepared.set(gid({ gtrid: id, bqual }), { gtrid: id, bqual })
+  }
+  const logCommit = (id: string, marker = false, bqual = 'ledger'): void => {
+    const branch: BranchRecord = { participant: 'ledger', bqual, server: SERVER, marker }
+    log.add({ gtrid: id, decidedAtMs: 0, branches: [branch] })
+    settlements.follow(id, [branch])
+  }
+  const pass = () => recoverParticipant(context, ledger)
+  return {
+    ...context,
+    context,
+    ledger,
+    log,
+    live,
+    trace,
+    ended,
+    stopped,
+    gtrid,
+    prepare,
+    logCommit,
+    pass,
+  }
+}
+
+describe('a pass of recovery', () => {
+  it('commits what is logged and rolls back what is not', async () => {
+    const w = world()
+    w.prepare(w.gtrid(1))
+    w.prepare(w.gtrid(2))
+    w.logCommit(w.gtrid(1))
+    expect(await w.pass()).toMatchObject({ committed: 1, rolledBack: 1, unsettled: 0 })
+    expect([...w.ledger.committed]).toEqual([`${w.gtrid(1)}:ledger`])
+    expect([...w.ledger.rolledBack]).toEqual([`${w.gtrid(2)}:ledger`])
+    await Promise.resolve()
+    expect(w.ended).toEqual([w.gtrid(1)])
+    expect(w.log.pending()).toEqual([])
+  })
+
+  it('is idempotent: a second pass finds nothing', async () => {
+    const w = world()
+    w.prepare(w.gtrid(1))
+    w.logCommit(w.gtrid(1))
+    await w.pass()
+    expect(await w.pass()).toMatchObject({ committed: 0, rolledBack: 0, unsettled: 0 })
+  })
+
+  it('leaves a live transaction alone', async () => {
+    const w = world()
+    w.prepare(w.gtrid(1, 7))
+    w.live.join(w.gtrid(1, 7))
+    await w.pass()
+    expect(w.trace).toEqual(['ledger list'])
+  })
+
+  it('rule 5: a transaction that decides while the list is on its way is not taken for abandoned', async () => {
+    const w = world()
+    const id = w.gtrid(1, 7)
+    w.prepare(id)
+    w.live.join(id)
+    // Between the list and the looks at live transactions and decisions: decide, and leave.
+    Object.assign(w.context, {
+      failpoints: (name: Failpoint) => {
+        if (name !== 'recover:listed') return
+        w.logCommit(id)
+        w.live.leave(id)
+      },
+    })
+    await w.pass()
+    expect([...w.ledger.committed]).toEqual([`${id}:ledger`])
+    expect(w.ledger.rolledBack.size).toBe(0)
+  })
+
+  it('rule 5: an absence is read only against decisions that were pending before the list', async () => {
+    const w = world({ proof: { kind: 'none', life: 'restarted' } })
+    const id = w.gtrid(1, 7)
+    w.live.join(id)
+    Object.assign(w.context, {
+      failpoints: (name: Failpoint) => {
+        if (name !== 'recover:listed') return
+        // Prepared and decided after the list was taken: absent from it, and quite well.
+        w.prepare(id)
+        w.logCommit(id)
+        w.live.leave(id)
+      },
+    })
+    await w.pass()
+    expect(w.trace).not.toContain('ledger prove')
+  })
+
+  it.each([
+    [
+      { kind: 'committed', by: 'marker' },
+      { committed: 1, unsettled: 0 },
+    ],
+    [
+      { kind: 'none', life: 'same' },
+      { committed: 1, unsettled: 0 },
+    ],
+    [{ kind: 'look-again' }, { committed: 0, unsettled: 1 }],
+    [
+      { kind: 'none', life: 'other-server' },
+      { committed: 0, unsettled: 1 },
+    ],
+  ] as const)(
+    'reads the absence of a logged branch with its proof: %j',
+    async (proof, expected) => {
+      const w = world({ proof })
+      w.logCommit(w.gtrid(1))
+      expect(await w.pass()).toMatchObject(expected)
+    },
+  )
+
+  it.each([
+    [{ kind: 'rolled-back', by: 'marker' }, 'heuristic-rollback'],
+    [{ kind: 'none', life: 'restarted' }, 'heuristic-hazard'],
+  ] as const)('keeps a decision whose branch ended otherwise: %j', async (proof, answer) => {
+    const w = world({ proof })
+    const heuristics: CoordinatorEventMap['branch:heuristic'][] = []
+    w.events.on('branch:heuristic', (event) => heuristics.push(event))
+    w.logCommit(w.gtrid(1))
+    await w.pass()
+    await w.pass()
+    expect(heuristics.map((event) => event.answer)).toEqual([answer])
+    expect(w.log.pending()).toHaveLength(1)
+    expect(w.ended).toEqual([])
+  })
+
+  it('tries again what the server would not do yet', async () => {
+    const w = world({ settle: 'later' })
+    w.prepare(w.gtrid(1))
+    w.prepare(w.gtrid(2))
+    w.logCommit(w.gtrid(1))
+    expect(await w.pass()).toMatchObject({ committed: 0, rolledBack: 0, unsettled: 2 })
+    expect(w.log.pending()).toHaveLength(1)
+  })
+
+  it('never touches branches of another log, of a forgotten incarnation or of strangers', async () => {
+    const w = world()
+    w.prepare(w.gtrid(1, 6, 'zzzzzzzzzzzzzzzz'))
+    w.prepare('somebody-elses')
+    w.ledger.list = async () => [
+      ...[...w.ledger.prepared.values()].map((xid) => ({ id: gid(xid), xid })),
+      { id: 'X0a0b' },
+    ]
+    const report = await w.pass()
+    expect(report.reported).toEqual([
+      { id: `${w.gtrid(1, 6, 'zzzzzzzzzzzzzzzz')}:ledger`, why: 'of another log' },
+    ])
+    expect(w.trace).toEqual([])
+  })
+
+  it('leaves the branch of a participant that shares the database to that participant', async () => {
+    const w = world()
+    w.prepare(w.gtrid(1), 'shop.7')
+    expect(await w.pass()).toMatchObject({ rolledBack: 0, reported: [] })
+  })
+
+  it('reports the branch of a participant that is not configured', async () => {
+    const w = world()
+    w.prepare(w.gtrid(1), 'archive')
+    const report = await w.pass()
+    expect(report.reported).toEqual([
+      { id: `${w.gtrid(1)}:archive`, why: 'of a participant that is not configured' },
+    ])
+    expect(w.ledger.rolledBack.size).toBe(0)
+  })
+
+  it('stops deciding when a branch proves that the log is a copy, and touches nothing', async () => {
+    const w = world()
+    w.prepare(w.gtrid(1))
+    w.prepare(w.gtrid(2, 8))
+    await w.pass()
+    expect(w.stopped).toMatchObject([{ code: 'LOG_COPIED' }])
+    expect(w.ledger.rolledBack.size).toBe(0)
+  })
+
+  it('rule 2: settles nothing once the log is poisoned', async () => {
+    const w = world()
+    w.prepare(w.gtrid(1))
+    w.log.poison = new Error('EIO')
+    await w.pass()
+    expect(w.trace).toEqual(['ledger list'])
+  })
+})
