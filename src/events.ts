@@ -2,7 +2,6 @@
  * What a coordinator tells whoever listens. One event per fact; a listener that throws is the
  * listener's problem and never disturbs the protocol.
  */
-import { EventEmitter } from 'node:events'
 import { messageOf, type TransactionErrorCode } from './errors.ts'
 import type { BranchAnswer, Outcome } from './protocol/vocabulary.ts'
 
@@ -62,7 +61,7 @@ export type Listener<E extends CoordinatorEvent> = (event: CoordinatorEventMap[E
 export type EventSink = <E extends CoordinatorEvent>(name: E, event: CoordinatorEventMap[E]) => void
 
 export class Events {
-  readonly #emitter: EventEmitter = new EventEmitter()
+  readonly #listeners: { [E in CoordinatorEvent]?: Set<Listener<E>> } = {}
   readonly #sink: EventSink | undefined
 
   /** @param sink - called with every event before the listeners; must not throw */
@@ -71,16 +70,18 @@ export class Events {
   }
 
   on<E extends CoordinatorEvent>(name: E, listener: Listener<E>): void {
-    this.#emitter.on(name, listener)
+    const listeners: Set<Listener<E>> = this.#listeners[name] ?? new Set<Listener<E>>()
+    listeners.add(listener)
+    Object.assign(this.#listeners, { [name]: listeners })
   }
 
   off<E extends CoordinatorEvent>(name: E, listener: Listener<E>): void {
-    this.#emitter.off(name, listener)
+    this.#listeners[name]?.delete(listener)
   }
 
   emit<E extends CoordinatorEvent>(name: E, event: CoordinatorEventMap[E]): void {
     this.#sink?.(name, event)
-    for (const listener of this.#emitter.listeners(name)) {
+    for (const listener of this.#listeners[name] ?? []) {
       try {
         listener(event)
       } catch (cause) {

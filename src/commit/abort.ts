@@ -62,7 +62,7 @@ export function callbackError(
   cause: unknown,
 ): TransactionError {
   // A refusal of this very transaction (no connection in time, COMMIT sent, …) speaks for itself.
-  if (cause instanceof TransactionError && cause.gtrid === tx.gtrid) return cause
+  if (isOwn(tx, cause)) return cause
   return new TransactionError('CALLBACK_FAILED', `the callback threw: ${messageOf(cause)}`, {
     outcome: 'rolled-back',
     gtrid: tx.gtrid,
@@ -82,18 +82,25 @@ export function refusalError(
   // Its own COMMIT may have made a part durable that the other databases will not have.
   const ended = refusal.code === 'ENDED_BY_APPLICATION'
   const outcome = ended ? 'heuristic' : 'rolled-back'
-  return new TransactionError(refusal.code, `${participant}: ${refusal.reason}`, {
+  // What the callback swallowed was addressed to it: COMMIT was sent, no connection came free, …
+  const swallowed = !ended && isOwn(tx, refusal.cause) ? refusal.cause : undefined
+  const code = swallowed?.code ?? refusal.code
+  return new TransactionError(code, `${participant}: ${refusal.reason}`, {
     outcome,
     gtrid: tx.gtrid,
     cause: refusal.cause,
     retryable: refusal.retryable,
-    hint: refusal.hint,
+    hint: refusal.hint ?? swallowed?.hint,
     branches: tx.enlisted.map((branch) =>
       branch.participant === participant
         ? { participant, outcome, reason: refusal.reason }
         : { participant: branch.participant, outcome: 'rolled-back' },
     ),
   })
+}
+
+function isOwn(tx: Transaction, cause: unknown): cause is TransactionError {
+  return cause instanceof TransactionError && cause.gtrid === tx.gtrid
 }
 
 /** ORMs wrap a driver's error in `cause`, more than once. */

@@ -158,7 +158,9 @@ export class Transaction {
     const own: Record<string, unknown> = { gtrid: this.gtrid, name: this.options.name }
     return new Proxy(own, {
       get: (target, key) => {
-        if (typeof key === 'symbol' || Object.hasOwn(target, key)) return Reflect.get(target, key)
+        if (typeof key === 'symbol' || Object.hasOwn(target, key)) {
+          return Reflect.get(target, key) as unknown
+        }
         if (names.has(key)) return this.#branch(key).handle
         // Whoever awaits or prints the object asks for these; nobody names a participant so.
         if (key === 'then' || key === 'toJSON' || key in Object.prototype) return undefined

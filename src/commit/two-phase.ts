@@ -13,7 +13,12 @@
  * hand-over on nothing turns back, and a force that is late answers `in-doubt`.
  */
 import { LATE, within } from '../clock.ts'
-import { messageOf, TransactionError, type TransactionErrorCode } from '../errors.ts'
+import {
+  messageOf,
+  TransactionError,
+  type TransactionErrorCode,
+  UnanimousError,
+} from '../errors.ts'
 import { invariant } from '../invariant.ts'
 import type { CommitRecord } from '../log/decision-log.ts'
 import type { Branch } from '../participant/branch.ts'
@@ -108,6 +113,7 @@ async function decide(
   const force = context.log.decide(commitRecord(context, tx, prepared))
   const decided = await within(context.clock, context.limits.forceMs, force).catch(
     (cause: unknown) => {
+      if (context.log.register(tx.gtrid) === 'open') throw notHandedOver(tx, cause)
       tx.move('in-doubt')
       abandon(tx, prepared)
       throw inDoubt(tx, prepared, 'DECISION_IN_DOUBT', 'the commit record could not be forced', {
@@ -129,6 +135,18 @@ async function decide(
       gtrid: tx.gtrid,
     })
   }
+}
+
+/** The log refused the record before it took it: abort is still certain. */
+function notHandedOver(tx: Transaction, cause: unknown): TransactionError {
+  tx.move('aborting')
+  const known = cause instanceof UnanimousError ? cause : undefined
+  return new TransactionError(known?.code ?? 'LOG_POISONED', messageOf(cause), {
+    outcome: 'rolled-back',
+    gtrid: tx.gtrid,
+    hint: known?.hint,
+    cause,
+  })
 }
 
 /** The caller has been answered; the force may still return, and then its decision is carried out. */

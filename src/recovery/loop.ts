@@ -48,7 +48,7 @@ export class RecoveryLoop {
 
   /** Resolves when the named participants have had a pass that settled all it had to. */
   async clean(names: readonly string[]): Promise<void> {
-    await Promise.all(names.map((name) => this.#loops.get(name)?.clean))
+    await Promise.all(names.flatMap((name) => this.#loops.get(name)?.clean ?? []))
   }
 
   /** Resolves when no pass is running; none begins afterwards. */

@@ -65,7 +65,7 @@ async function failure(promise: Promise<unknown>): Promise<TransactionError> {
     () => undefined,
     (cause: unknown) => cause,
   )
-  if (!(error instanceof TransactionError)) throw new Error(`not a TransactionError: ${error}`)
+  if (!(error instanceof TransactionError)) throw new Error('not a TransactionError', { cause: error })
   return error
 }
 
@@ -126,6 +126,14 @@ describe('a transaction with two branches', () => {
       'shop abandon',
     ])
     expect([ledger.prepared.size, shop.prepared.size]).toEqual([1, 1])
+    expect(live.size).toBe(0)
+  })
+
+  it('rolls back when the log refused the record before it took it', async () => {
+    const { run, both, log, ledger, live } = world()
+    log.full = true
+    expect(await failure(run(both))).toMatchObject({ code: 'LOG_FULL', outcome: 'rolled-back' })
+    expect(ledger.rolledBack.size).toBe(1)
     expect(live.size).toBe(0)
   })
 
@@ -297,7 +305,7 @@ describe('a transaction with fewer branches', () => {
     const { run } = world({ onePhase, markers: true })
     const answer = await run((tx) => tx.ledger.work()).then(
       () => 'resolves',
-      (error: TransactionError) => error.outcome,
+      (error: unknown) => (error as TransactionError).outcome,
     )
     expect(answer).toBe(expected)
   })
