@@ -14,8 +14,12 @@ export interface Clock {
   now(): number
   /** Milliseconds from an arbitrary start that never go back, for durations and deadlines. */
   monotonic(): number
-  /** Calls `fire` once after `delayMs`. A timer alone never keeps the process running. */
-  timer(delayMs: number, fire: () => void): Timer
+  /**
+   * Calls `fire` once after `delayMs`.
+   *
+   * @param holds - whether the timer alone keeps the process running. Default: false
+   */
+  timer(delayMs: number, fire: () => void, holds?: boolean): Timer
 }
 
 /** Source of unpredictable bytes. */
@@ -28,20 +32,20 @@ const MAX_DELAY_MS = 2_147_483_647
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  timer(delayMs, fire) {
+  timer(delayMs, fire, holds = false) {
     // A longer delay than Node's longest would fire at once.
     const handle = setTimeout(fire, Math.min(delayMs, MAX_DELAY_MS))
-    handle.unref()
+    if (!holds) handle.unref()
     return { clear: () => clearTimeout(handle) }
   },
 }
 
 export const systemRandom: Random = { bytes: (count) => randomBytes(count) }
 
-/** Resolves after `delayMs`. */
+/** Resolves after `delayMs`. The process runs at least until then: somebody waits. */
 export function sleep(clock: Clock, delayMs: number): Promise<void> {
   return new Promise((resolve) => {
-    clock.timer(delayMs, resolve)
+    clock.timer(delayMs, resolve, true)
   })
 }
 
@@ -50,7 +54,8 @@ export const LATE: unique symbol = Symbol('late')
 
 /**
  * Waits for `work` at most `limitMs`, then answers {@link LATE}. The work goes on; whoever started it
- * keeps the promise and must handle its end.
+ * keeps the promise and must handle its end. The process runs until one of the two: an idle socket
+ * does not keep it, and `await coordinator.close()` as its last act would end it half-way (exit 13).
  */
 export function within<T>(
   clock: Clock,
@@ -58,7 +63,7 @@ export function within<T>(
   work: Promise<T>,
 ): Promise<T | typeof LATE> {
   return new Promise((resolve, reject) => {
-    const timer = clock.timer(limitMs, () => resolve(LATE))
+    const timer = clock.timer(limitMs, () => resolve(LATE), true)
     work.then(
       (value) => {
         timer.clear()

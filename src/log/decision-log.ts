@@ -151,3 +151,5 @@ export type LogEvent =
     }
   | { readonly kind: 'copy-repaired'; readonly file: string; readonly offset: number }
   | { readonly kind: 'poisoned'; readonly cause: Error }
+  /** A guarantee is weaker than it should be: which, and why. */
+  | { readonly kind: 'warning'; readonly message: string }

@@ -1,0 +1,144 @@
+/**
+ * Bytes of a record: little endian, texts with their length before them. The reader trusts nothing:
+ * whatever it is given it answers a value or throws {@link MalformedError}, and it allocates no more
+ * than it was given.
+ */
+import { isUtf8 } from 'node:buffer'
+
+/** The bytes are not what an encoder of ours wrote. */
+export class MalformedError extends Error {
+  override readonly name = 'MalformedError'
+}
+
+export class ByteWriter {
+  #bytes: Buffer
+  #length = 0
+
+  constructor(capacity = 512) {
+    this.#bytes = Buffer.allocUnsafe(capacity)
+  }
+
+  u8(value: number): this {
+    this.#reserve(1)
+    this.#length = this.#bytes.writeUInt8(value, this.#length)
+    return this
+  }
+
+  u16(value: number): this {
+    this.#reserve(2)
+    this.#length = this.#bytes.writeUInt16LE(value, this.#length)
+    return this
+  }
+
+  u32(value: number): this {
+    this.#reserve(4)
+    this.#length = this.#bytes.writeUInt32LE(value, this.#length)
+    return this
+  }
+
+  f64(value: number): this {
+    this.#reserve(8)
+    this.#length = this.#bytes.writeDoubleLE(value, this.#length)
+    return this
+  }
+
+  /** A text of at most 255 bytes. */
+  shortText(text: string): this {
+    const length = Buffer.byteLength(text)
+    this.u8(length)
+    return this.#text(text, length)
+  }
+
+  /** A text of at most 65,535 bytes. */
+  longText(text: string): this {
+    const length = Buffer.byteLength(text)
+    this.u16(length)
+    return this.#text(text, length)
+  }
+
+  /** Overwrites four bytes that were written before. */
+  patchU32(position: number, value: number): this {
+    this.#bytes.writeUInt32LE(value, position)
+    return this
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  bytes(): Buffer {
+    return this.#bytes.subarray(0, this.#length)
+  }
+
+  #text(text: string, length: number): this {
+    this.#reserve(length)
+    this.#length += this.#bytes.write(text, this.#length)
+    return this
+  }
+
+  #reserve(count: number): void {
+    if (this.#length + count <= this.#bytes.length) return
+    const grown = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#length + count))
+    this.#bytes.copy(grown, 0, 0, this.#length)
+    this.#bytes = grown
+  }
+}
+
+export class ByteReader {
+  readonly #bytes: Buffer
+  #position = 0
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes
+  }
+
+  u8(): number {
+    return this.#bytes.readUInt8(this.#pass(1))
+  }
+
+  u16(): number {
+    return this.#bytes.readUInt16LE(this.#pass(2))
+  }
+
+  u32(): number {
+    return this.#bytes.readUInt32LE(this.#pass(4))
+  }
+
+  /** A finite number: nothing that we keep is NaN or infinite. */
+  f64(): number {
+    const value = this.#bytes.readDoubleLE(this.#pass(8))
+    if (!Number.isFinite(value)) throw new MalformedError('a number is not finite')
+    return value
+  }
+
+  shortText(): string {
+    return this.#text(this.u8())
+  }
+
+  longText(): string {
+    return this.#text(this.u16())
+  }
+
+  bytes(count: number): Buffer {
+    const start = this.#pass(count)
+    return this.#bytes.subarray(start, start + count)
+  }
+
+  get left(): number {
+    return this.#bytes.length - this.#position
+  }
+
+  #text(length: number): string {
+    const bytes = this.bytes(length)
+    if (!isUtf8(bytes)) throw new MalformedError('a text is not UTF-8')
+    return bytes.toString()
+  }
+
+  /** Steps over so many bytes and answers where they begin. */
+  #pass(count: number): number {
+    if (count > this.left) throw new MalformedError('a record ends early')
+    const start = this.#position
+    this.#position += count
+    return start
+  }
+}

@@ -1,0 +1,264 @@
+/**
+ * LogState: what the durable records add up to. Replay feeds it what it reads; the running log feeds
+ * it each batch once that is durable, so a checkpoint of it never holds what a crash could take back.
+ *
+ * A record that contradicts those before it is not read around: {@link MalformedError}.
+ */
+import type { BranchAnswer } from '../protocol/vocabulary.ts'
+import { type Incarnation, sameIncarnation } from '../xid.ts'
+import { MalformedError } from './bytes.ts'
+import type { CommitRecord, IncarnationStanding, PendingDecision } from './decision-log.ts'
+import {
+  type AnsweredRecord,
+  type CheckpointRecord,
+  encodeRecord,
+  isHeuristic,
+  type LogRecord,
+  MAX_SERVERS,
+  type OpenRecord,
+  type OperatorRecord,
+  type ServerNames,
+  type ServerRecord,
+} from './record.ts'
+
+/** Operator records that the log keeps, the newest ones. */
+export const KEPT_OPERATOR_RECORDS = 256
+
+interface Pending extends PendingDecision {
+  readonly answers: Map<string, BranchAnswer>
+  /** When each branch answered, for the checkpoint. */
+  readonly answeredAtMs: Map<string, number>
+  /** Bytes of its records in a checkpoint, an answer of every branch included. */
+  readonly bytes: number
+}
+
+export class LogState {
+  logId = ''
+  lowestEpoch = 0
+  readonly nonces: string[] = []
+  readonly operators: OperatorRecord[] = []
+  #servers = new ServerTable()
+  readonly #pending = new Map<string, Pending>()
+  readonly #keepIncarnations: number
+  #pendingBytes = 0
+  #operatorBytes = 0
+
+  constructor(keepIncarnations: number) {
+    this.#keepIncarnations = keepIncarnations
+  }
+
+  /** Takes in a record of which the encoded form has that many bytes. */
+  apply(record: LogRecord, bytes: number): void {
+    switch (record.type) {
+      case 'checkpoint':
+        this.#checkpoint(record)
+        return
+      case 'open':
+        this.#open(record)
+        return
+      case 'server':
+        this.#servers.add(record)
+        return
+      case 'commit':
+        this.#commit(record.commit, bytes)
+        return
+      case 'answered':
+      case 'heuristic':
+        this.#answered(record)
+        return
+      case 'end':
+        this.#end(record.gtrid)
+        return
+      case 'operator':
+        this.#operator(record, bytes)
+        return
+    }
+  }
+
+  get servers(): ServerTable {
+    return this.#servers
+  }
+
+  get lastEpoch(): number {
+    return this.lowestEpoch + this.nonces.length - 1
+  }
+
+  get pendingCount(): number {
+    return this.#pending.size
+  }
+
+  pending(): readonly PendingDecision[] {
+    return [...this.#pending.values()]
+  }
+
+  find(gtrid: string): PendingDecision | undefined {
+    return this.#pending.get(gtrid)
+  }
+
+  standing(incarnation: Incarnation, current: Incarnation | undefined): IncarnationStanding {
+    if (current !== undefined && sameIncarnation(incarnation, current)) return 'current'
+    if (incarnation.epoch < this.lowestEpoch) return 'forgotten'
+    const nonce = this.nonces[incarnation.epoch - this.lowestEpoch]
+    return nonce === incarnation.nonce ? 'older' : 'alien'
+  }
+
+  /** Upper bound of the bytes of {@link snapshot}. */
+  snapshotBytes(): number {
+    return (
+      64 + 8 * this.nonces.length + this.#servers.bytes + this.#pendingBytes + this.#operatorBytes
+    )
+  }
+
+  /** The records from which a reader builds this state again. */
+  snapshot(atMs: number): LogRecord[] {
+    const { logId, lowestEpoch, nonces } = this
+    const records: LogRecord[] = [
+      { type: 'checkpoint', atMs, logId, lowestEpoch, nonces: [...nonces] },
+      ...this.#servers.records(),
+    ]
+    for (const { record, answers, answeredAtMs } of this.#pending.values()) {
+      records.push({ type: 'commit', commit: record })
+      for (const [bqual, answer] of answers) {
+        const type = isHeuristic(answer) ? 'heuristic' : 'answered'
+        const at = answeredAtMs.get(bqual) ?? atMs
+        records.push({ type, gtrid: record.gtrid, bqual, answer, atMs: at })
+      }
+    }
+    return [...records, ...this.operators]
+  }
+
+  /** Keeps the servers that pending decisions name, and no others. Their indexes change. */
+  compactServers(): void {
+    this.#servers = new ServerTable()
+    for (const { record } of this.#pending.values()) {
+      for (const { server } of record.branches) this.#servers.assign(server.server, server.timeline)
+    }
+  }
+
+  /** Forgets the incarnations so far: their undecided branches become orphans. */
+  forgetIncarnations(): void {
+    this.lowestEpoch = this.lastEpoch + 1
+    this.nonces.length = 0
+  }
+
+  #checkpoint(record: CheckpointRecord): void {
+    if (this.logId !== '') throw new MalformedError('a second checkpoint in one segment')
+    this.logId = record.logId
+    this.lowestEpoch = record.lowestEpoch
+    this.nonces.push(...record.nonces)
+  }
+
+  #open(record: OpenRecord): void {
+    if (record.epoch !== this.lastEpoch + 1) {
+      throw new MalformedError(`epoch ${record.epoch} follows ${this.lastEpoch}`)
+    }
+    this.nonces.push(record.nonce)
+    while (this.nonces.length > this.#keepIncarnations) {
+      this.nonces.shift()
+      this.lowestEpoch += 1
+    }
+  }
+
+  #commit(record: CommitRecord, bytes: number): void {
+    if (this.#pending.has(record.gtrid)) {
+      throw new MalformedError(`${record.gtrid} is decided twice`)
+    }
+    const answersBytes = record.branches.reduce(
+      (sum, { bqual }) => sum + 16 + record.gtrid.length + bqual.length,
+      0,
+    )
+    const pending = {
+      record,
+      answers: new Map<string, BranchAnswer>(),
+      answeredAtMs: new Map<string, number>(),
+      bytes: bytes + answersBytes,
+    }
+    this.#pending.set(record.gtrid, pending)
+    this.#pendingBytes += pending.bytes
+  }
+
+  #answered({ gtrid, bqual, answer, atMs }: AnsweredRecord): void {
+    const pending = this.#pending.get(gtrid)
+    if (pending === undefined) throw new MalformedError(`an answer of ${gtrid}, not decided here`)
+    if (!pending.record.branches.some((branch) => branch.bqual === bqual)) {
+      throw new MalformedError(`an answer of ${bqual}, not a branch of ${gtrid}`)
+    }
+    pending.answers.set(bqual, answer)
+    pending.answeredAtMs.set(bqual, atMs)
+  }
+
+  #end(gtrid: string): void {
+    const pending = this.#pending.get(gtrid)
+    if (pending === undefined) throw new MalformedError(`the end of ${gtrid}, not decided here`)
+    this.#pending.delete(gtrid)
+    this.#pendingBytes -= pending.bytes
+  }
+
+  #operator(record: OperatorRecord, bytes: number): void {
+    this.operators.push(record)
+    this.#operatorBytes += bytes
+    if (this.operators.length <= KEPT_OPERATOR_RECORDS) return
+    const dropped = this.operators.shift()
+    if (dropped !== undefined) this.#operatorBytes -= encodeRecord(dropped, this.#servers).length
+  }
+}
+
+/** The servers of one incarnation by index. An index never changes its meaning. */
+export class ServerTable implements ServerNames {
+  readonly #records: ServerRecord[] = []
+  readonly #indexes = new Map<string, number>()
+  #bytes = 0
+
+  /** Bytes of its records, at most. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  records(): readonly ServerRecord[] {
+    return this.#records
+  }
+
+  at(index: number): ServerRecord | undefined {
+    return this.#records[index]
+  }
+
+  has(server: string, timeline: string | undefined): boolean {
+    return this.#indexes.has(keyOf(server, timeline))
+  }
+
+  indexOf(server: string, timeline: string | undefined): number {
+    const index = this.#indexes.get(keyOf(server, timeline))
+    if (index === undefined) throw new MalformedError('a server has no index yet')
+    return index
+  }
+
+  /** The new record to write before the first one that names this server, if it is new. */
+  assign(server: string, timeline: string | undefined): ServerRecord | undefined {
+    if (this.has(server, timeline)) return undefined
+    const known = timeline === undefined ? {} : { timeline }
+    const record: ServerRecord = { type: 'server', index: this.#records.length, server, ...known }
+    this.add(record)
+    return record
+  }
+
+  copy(): ServerTable {
+    const table = new ServerTable()
+    for (const record of this.#records) table.add(record)
+    return table
+  }
+
+  add(record: ServerRecord): void {
+    const key = keyOf(record.server, record.timeline)
+    if (record.index !== this.#records.length || this.#indexes.has(key)) {
+      throw new MalformedError(`server ${record.index} is out of order`)
+    }
+    if (record.index >= MAX_SERVERS) throw new MalformedError('too many servers')
+    this.#records.push(record)
+    this.#indexes.set(key, record.index)
+    this.#bytes += 32 + Buffer.byteLength(record.server)
+  }
+}
+
+function keyOf(server: string, timeline: string | undefined): string {
+  return timeline === undefined ? server : `${server}\0${timeline}`
+}

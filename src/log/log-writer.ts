@@ -1,0 +1,301 @@
+/**
+ * LogWriter: group commit. What arrives while one force is in flight forms the next batch, one frame.
+ *
+ *   append ─► queue ─► batch ─► both copies durable ─► state takes the records in ─► callers answered
+ *
+ * What it keeps:
+ *  1. A caller is answered for its own record, after the batch that holds it is durable.
+ *  2. Records reach the disk in the order in which they were appended.
+ *  3. The first failure of a write, sync, rename or directory sync poisons the log for good (rule 2):
+ *     whoever waits is rejected, nothing is tried again.
+ *  4. A roll's checkpoint is of the durable state, between two batches.
+ *  5. Lazy records ride on the next batch; without one they are forced after {@link LAZY_MS}.
+ */
+import type { Clock, Timer } from '../clock.ts'
+import { UnanimousError } from '../errors.ts'
+import { invariant } from '../invariant.ts'
+import { type CommitRecord, MAX_BRANCHES } from './decision-log.ts'
+import { encodeFrame, framePages, MAX_BATCH_PAGES, PAGE_BYTES } from './frame.ts'
+import type { LogState, ServerTable } from './log-state.ts'
+import {
+  encodeRecord,
+  type LogRecord,
+  MAX_ANSWERED_BYTES,
+  MAX_COMMIT_BYTES,
+  MAX_SERVER_RECORD_BYTES,
+  MAX_SERVERS,
+} from './record.ts'
+import { isOutOfSpace, type SegmentStore } from './segment-store.ts'
+
+/** Lazy records wait at most this long for a batch to ride on, in milliseconds. */
+export const LAZY_MS = 800
+/** How often a spare segment is asked for again after the disk was full, in milliseconds. */
+const SPARE_RETRY_MS = 1000
+
+/** What a transaction may come to take of a checkpoint. */
+const MAX_TRANSACTION_BYTES = MAX_COMMIT_BYTES + MAX_BRANCHES * MAX_ANSWERED_BYTES
+const PAGES_OF_COMMIT = 2 * framePages(MAX_COMMIT_BYTES)
+/** For the servers that the first transactions name. */
+const PAGES_OF_SERVERS = 2 * framePages(MAX_BRANCHES * MAX_SERVER_RECORD_BYTES)
+const HEADER_AND_LAST_PAGES = 3
+
+interface Entry {
+  readonly record: LogRecord
+  readonly bytes: Buffer
+  readonly resolve: () => void
+  readonly reject: (cause: unknown) => void
+}
+
+export interface WriterSeams {
+  readonly clock: Clock
+  /** Runs the callback after what is ready now has run, so that a batch collects it. */
+  nextTurn(run: () => void): void
+  /** How many transactions may still hand over a decision. */
+  live(): number
+  onPoisoned(cause: Error): void
+}
+
+export class LogWriter {
+  readonly #store: SegmentStore
+  readonly #state: LogState
+  readonly #segmentPages: number
+  readonly #seams: WriterSeams
+  readonly #target: Buffer = Buffer.alloc(MAX_BATCH_PAGES * PAGE_BYTES)
+  /** Of every server that a record in the queue or in the log names. */
+  readonly #servers: ServerTable
+  readonly #urgent: Entry[] = []
+  readonly #lazy: Entry[] = []
+  /** In flight. */
+  #batch: Entry[] = []
+  #queuedBytes = 0
+  #lazyDue = false
+  #lazyTimer: Timer | undefined
+  #running: Promise<void> | undefined
+  #spareAskedMs = Number.NEGATIVE_INFINITY
+  #poison: Error | undefined
+
+  constructor(store: SegmentStore, state: LogState, segmentBytes: number, seams: WriterSeams) {
+    this.#store = store
+    this.#state = state
+    this.#servers = state.servers.copy()
+    this.#segmentPages = segmentBytes / PAGE_BYTES
+    this.#seams = seams
+    this.#watchSpare(store.recycle())
+    this.#askForSpare()
+  }
+
+  /** The failure that ended this log's writing. */
+  get poison(): Error | undefined {
+    return this.#poison
+  }
+
+  /** Resolves once the record is durable. */
+  append(record: LogRecord, urgency: 'urgent' | 'lazy'): Promise<void> {
+    if (this.#poison !== undefined) return Promise.reject(poisonedError(this.#poison))
+    const bytes = encodeRecord(record, this.#servers)
+    return new Promise((resolve, reject) => {
+      const queue = urgency === 'urgent' ? this.#urgent : this.#lazy
+      queue.push({ record, bytes, resolve, reject })
+      this.#queuedBytes += bytes.length
+      this.#wake()
+    })
+  }
+
+  /**
+   * Puts the servers that the record is the first to name before it. They travel with it.
+   *
+   * @throws UnanimousError LOG_FULL when there is no room for them
+   */
+  nameServers(commit: CommitRecord): void {
+    for (const { server } of commit.branches) {
+      if (this.#servers.has(server.server, server.timeline)) continue
+      const hasRoom = this.hasRoom(this.#seams.live(), MAX_SERVER_RECORD_BYTES)
+      if (!hasRoom || this.#servers.records().length === MAX_SERVERS) {
+        throw new UnanimousError('LOG_FULL', 'the log has no room for another server')
+      }
+      const record = this.#servers.assign(server.server, server.timeline)
+      // Its own end is that of the commit record behind it, whose caller hears of a failure.
+      if (record !== undefined) this.append(record, 'urgent').catch(() => undefined)
+    }
+  }
+
+  /**
+   * Whether the decisions of so many live transactions are certain to find their place, and the servers
+   * that they name: all of them and what is pending must fit the checkpoint of one segment, with room
+   * for a batch behind it; and there must be a spare, or room for each of them in the active one.
+   */
+  hasRoom(live: number, serverBytes: number = MAX_BRANCHES * MAX_SERVER_RECORD_BYTES): boolean {
+    const checkpointBytes =
+      this.#state.snapshotBytes() + this.#queuedBytes + live * MAX_TRANSACTION_BYTES + serverBytes
+    const pages = HEADER_AND_LAST_PAGES + 2 * framePages(checkpointBytes) + PAGES_OF_COMMIT
+    if (pages > this.#segmentPages) return false
+    if (this.#hasSpare()) return true
+    this.#askForSpare()
+    return this.#store.pagesLeft >= reservedPages(live)
+  }
+
+  /** Forces what is waiting, and ends. */
+  async close(): Promise<void> {
+    this.#lazyTimer?.clear()
+    let waiting = Number.POSITIVE_INFINITY
+    while (this.#poison === undefined && this.#waiting > 0 && this.#waiting < waiting) {
+      waiting = this.#waiting
+      this.#lazyDue = true
+      this.#wake()
+      await this.#running
+    }
+    this.#lazyTimer?.clear()
+    const cause = new UnanimousError('LOG_FULL', 'the log was closed while its disk was full')
+    for (const entry of this.#empty()) entry.reject(cause)
+    await this.#store.close()
+  }
+
+  get #waiting(): number {
+    return this.#urgent.length + this.#lazy.length
+  }
+
+  #wake(): void {
+    if (this.#running !== undefined || this.#poison !== undefined) return
+    if (this.#urgent.length > 0 || this.#lazyDue) {
+      this.#running = this.#run()
+      return
+    }
+    this.#lazyTimer ??= this.#seams.clock.timer(LAZY_MS, () => {
+      this.#lazyTimer = undefined
+      this.#lazyDue = true
+      this.#wake()
+    })
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (this.#urgent.length > 0 || this.#lazyDue) {
+        await new Promise<void>((resolve) => this.#seams.nextTurn(resolve))
+        if (this.#poison !== undefined) break
+        await this.#fillBatch()
+        if (this.#batch.length === 0) break
+        await this.#force()
+        if (this.#urgent.length === 0 && this.#lazy.length === 0) this.#lazyDue = false
+      }
+    } catch (cause) {
+      const error = poisonedError(this.#poisonWith(cause))
+      for (const entry of this.#batch.splice(0)) entry.reject(error)
+    }
+    this.#running = undefined
+    this.#lazyDue = false
+    if (this.#waiting > 0) this.#wake()
+  }
+
+  async #force(): Promise<void> {
+    const batch = this.#batch
+    const records = batch.map((entry) => entry.bytes)
+    const frame = encodeFrame(this.#target, this.#store.place(), records)
+    await this.#store.force(frame.bytes, frame.digest)
+    this.#target.fill(0, 0, frame.bytes.length)
+    this.#batch = []
+    for (const entry of batch) this.#state.apply(entry.record, entry.bytes.length)
+    for (const entry of batch) entry.resolve()
+  }
+
+  /** Takes from the queues what goes into one frame; rolls when the active segment is full. */
+  async #fillBatch(): Promise<void> {
+    this.#take()
+    if (this.#batch.length > 0) return
+    if (!this.#hasSpare()) {
+      // Only lazy records may find no room here: hasRoom reserved the space of decisions.
+      invariant(this.#urgent.length === 0, 'a decision without its reserved space')
+      return
+    }
+    await this.#roll()
+    this.#take()
+  }
+
+  /** Lazy records first, in at most half of the room, so that decisions never starve them. */
+  #take(): void {
+    const pages = Math.min(MAX_BATCH_PAGES, Math.floor(this.#store.pagesLeft / 2))
+    let bytes = 0
+    const take = (queue: Entry[], limit: number): void => {
+      let count = 0
+      for (const entry of queue) {
+        if (framePages(bytes + entry.bytes.length) > limit) break
+        bytes += entry.bytes.length
+        count += 1
+      }
+      this.#batch.push(...queue.splice(0, count))
+    }
+    if (this.#hasSpare()) {
+      take(this.#lazy, Math.ceil(pages / 2))
+      take(this.#urgent, pages)
+      take(this.#lazy, pages)
+    } else {
+      const unreserved = this.#store.pagesLeft - reservedPages(this.#seams.live())
+      take(this.#urgent, pages)
+      take(this.#lazy, Math.min(pages, Math.floor(unreserved / 2)))
+    }
+    this.#queuedBytes -= bytes
+  }
+
+  async #roll(): Promise<void> {
+    const createdAtMs = this.#seams.clock.now()
+    const { logId, servers } = this.#state
+    await this.#store.roll({
+      number: this.#store.number + 1,
+      logId,
+      createdAtMs,
+      firstBatch: this.#store.nextBatch,
+      records: () =>
+        this.#state.snapshot(createdAtMs).map((record) => encodeRecord(record, servers)),
+    })
+    this.#watchSpare(this.#store.recycle())
+  }
+
+  #hasSpare(): boolean {
+    const state = this.#store.spareState
+    return state === 'ready' || state === 'recycling'
+  }
+
+  #askForSpare(): void {
+    const now = this.#seams.clock.monotonic()
+    if (this.#store.spareState !== 'missing' || now - this.#spareAskedMs < SPARE_RETRY_MS) return
+    this.#spareAskedMs = now
+    this.#watchSpare(this.#store.prepareSpare())
+  }
+
+  /** A full disk is no failure here: begin refuses until there is a spare. Anything else is. */
+  #watchSpare(work: Promise<void>): void {
+    work.catch((cause: unknown) => {
+      if (!isOutOfSpace(cause)) this.#poisonWith(cause)
+    })
+  }
+
+  #poisonWith(failure: unknown): Error {
+    if (this.#poison !== undefined) return this.#poison
+    const cause = failure instanceof Error ? failure : new Error(String(failure))
+    this.#poison = cause
+    this.#lazyTimer?.clear()
+    const error = poisonedError(cause)
+    for (const entry of this.#empty()) entry.reject(error)
+    this.#seams.onPoisoned(cause)
+    return cause
+  }
+
+  /** Whoever still waits. What is in flight when something else failed is answered by its own end. */
+  #empty(): Entry[] {
+    const entries = [...this.#urgent.splice(0), ...this.#lazy.splice(0)]
+    this.#queuedBytes = 0
+    return entries
+  }
+}
+
+/** What callers hear of a log that was poisoned. */
+export function poisonedError(cause: Error): UnanimousError {
+  return new UnanimousError(
+    'LOG_POISONED',
+    `a write to the decision log failed: ${cause.message}`,
+    { hint: 'Mend the disk, then restart this process: recovery settles what was open.', cause },
+  )
+}
+
+function reservedPages(live: number): number {
+  return live * PAGES_OF_COMMIT + PAGES_OF_SERVERS
+}

@@ -1,0 +1,137 @@
+/**
+ * Reads a log that somebody else may be writing: without its lock, and without writing.
+ *
+ * A reader can meet a batch half written, or a segment in the middle of its turn to the next one. Both
+ * pass: what looks damaged is read again, and only damage that stays is reported.
+ */
+import { LogCorruptError, UnanimousError } from '../errors.ts'
+import type { Incarnation } from '../xid.ts'
+import type { IncarnationStanding, LogSnapshot } from './decision-log.ts'
+import { type LoadedDirectory, loadDirectory } from './directory.ts'
+import type { FileSystem } from './file-system.ts'
+import { asUnreadable, readOwner } from './log-lock.ts'
+import { DEFAULT_KEPT_INCARNATIONS } from './open-log.ts'
+import type { LogRecord } from './record.ts'
+import type { ReplayedBatch } from './replay.ts'
+
+const ATTEMPTS = 5
+
+/** A batch of the log as `unanimous log dump` shows it. */
+export interface DumpedBatch {
+  readonly file: string
+  /** Of its first copy, in bytes. */
+  readonly offset: number
+  readonly batch: number
+  readonly records: readonly LogRecord[]
+}
+
+export interface LogReport {
+  readonly logId: string
+  /** The segment that was read: the newest one says everything. */
+  readonly file: string
+  readonly bytes: number
+  /** Where the next batch would begin, in bytes. */
+  readonly end: number
+  readonly batches: number
+  readonly records: number
+  readonly pending: number
+  /** Offsets of damage that another copy makes good at the next open. */
+  readonly repairable: readonly number[]
+  /** What a crash left of a batch that was never acknowledged; cut at the next open. */
+  readonly torn: { readonly offset: number; readonly bytes: number } | undefined
+}
+
+/**
+ * What the log holds now.
+ *
+ * @throws LogCorruptError
+ * @throws UnanimousError LOG_UNREADABLE when there is no log, or it cannot be read
+ */
+export async function readLog(directory: string, files: FileSystem): Promise<LogSnapshot> {
+  const { state } = await load(directory, files)
+  const owner = await readOwner(directory, files)
+  return {
+    logId: state.logId,
+    pending: state.pending(),
+    standing: (incarnation: Incarnation): IncarnationStanding =>
+      state.standing(incarnation, undefined),
+    owner,
+  }
+}
+
+/**
+ * Reads every byte of the log and says what is there.
+ *
+ * @throws LogCorruptError at the first damage that nothing makes good
+ * @throws UnanimousError LOG_UNREADABLE
+ */
+export async function verifyLog(directory: string, files: FileSystem): Promise<LogReport> {
+  let batches: ReplayedBatch[] = []
+  const { state, newest } = await load(directory, files, (batch) => {
+    if (isFirst(batch)) batches = []
+    batches.push(batch)
+  })
+  return {
+    logId: state.logId,
+    file: newest.path,
+    bytes: newest.bytes.length,
+    end: newest.replayed.end,
+    batches: batches.length,
+    records: batches.reduce((sum, { records }) => sum + records.length, 0),
+    pending: state.pendingCount,
+    repairable: newest.replayed.repaired,
+    torn: newest.replayed.torn,
+  }
+}
+
+/**
+ * The batches of the log, oldest first: its checkpoint, and what came after it.
+ *
+ * @throws as {@link verifyLog}; what comes before the damage is yielded first
+ */
+export async function* dumpLog(directory: string, files: FileSystem): AsyncGenerator<DumpedBatch> {
+  let batches: ReplayedBatch[] = []
+  let file = ''
+  let failure: unknown
+  try {
+    const { newest } = await load(directory, files, (batch) => {
+      if (isFirst(batch)) batches = []
+      batches.push(batch)
+    })
+    file = newest.path
+  } catch (cause) {
+    if (!(cause instanceof LogCorruptError)) throw cause
+    file = cause.file
+    failure = cause
+  }
+  for (const { offset, batch, records } of batches) yield { file, offset, batch, records }
+  if (failure !== undefined) throw failure
+}
+
+function isFirst({ records }: ReplayedBatch): boolean {
+  return records[0]?.type === 'checkpoint'
+}
+
+type Found = LoadedDirectory & { readonly newest: NonNullable<LoadedDirectory['newest']> }
+
+async function load(
+  directory: string,
+  files: FileSystem,
+  onBatch?: (batch: ReplayedBatch) => void,
+): Promise<Found> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const loaded = await loadDirectory(directory, files, DEFAULT_KEPT_INCARNATIONS, onBatch)
+      if (loaded.newest !== undefined) return { ...loaded, newest: loaded.newest }
+      throw new UnanimousError('LOG_UNREADABLE', `there is no decision log in ${directory}`)
+    } catch (cause) {
+      if (attempt === ATTEMPTS || !mayPass(cause)) throw asUnreadable(directory, cause)
+    }
+  }
+}
+
+/** Whether a second look may find nothing: a batch or a roll was under way. */
+function mayPass(cause: unknown): boolean {
+  if (cause instanceof LogCorruptError) return true
+  return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'
+}

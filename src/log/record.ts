@@ -1,0 +1,402 @@
+/**
+ * Records: what the log says, one after the other in the payload of a batch frame.
+ *
+ *   record = type u8 · length of body u32 · body
+ *
+ *   1 checkpoint  at ms f64 · log id 16 bytes · lowest epoch f64 · count u32 · nonce 8 bytes each
+ *   2 open        at ms f64 · epoch f64 · nonce 8 bytes
+ *   3 server      index u16 · identity text16 · has timeline u8 [· timeline text8]
+ *   4 commit      gtrid text8 · decided at ms f64 · flags u8 (1 name, 2 meta) [· name text8] [· meta text16]
+ *                 · branches u8 · branch each:
+ *                     flags u8 (1 marker, 2 xid8, 4 participant is not the bqual's) · bqual text8
+ *                     [· participant text8] · server index u16 · server started at ms f64 [· xid8 text8]
+ *   5 answered    gtrid text8 · bqual text8 · answer u8 (1 committed, 2 committed-unproven) · at ms f64
+ *   6 end         gtrid text8
+ *   7 heuristic   as answered, with answer 3 heuristic-rollback or 4 heuristic-hazard
+ *   8 operator    at ms f64 · action, gtrid, bqual, who, host text8 each · reason text16
+ *
+ * All numbers are little endian. text8 and text16 are UTF-8 with a length of one or two bytes before
+ * them. The version is that of the segment (frame.ts): a reader knows every type of its version, and
+ * an unknown one is damage.
+ *
+ * Every record has a bounded size, so that the space of a decision can be reserved before it is made.
+ * Servers' identities are long and few: they are written once, and commit records name them by index.
+ */
+
+import { UnanimousError } from '../errors.ts'
+import type { BranchAnswer, BranchRecord } from '../protocol/vocabulary.ts'
+import { MAX_XID_PART_BYTES, parseBqual } from '../xid.ts'
+import { ByteReader, ByteWriter, MalformedError } from './bytes.ts'
+import { type CommitRecord, MAX_BRANCHES, MAX_META_BYTES, MAX_NAME_BYTES } from './decision-log.ts'
+
+/** Longest text of a server's identity, in bytes. */
+export const MAX_SERVER_BYTES = 512
+/** Most distinct servers that the commit records of one incarnation can name. */
+export const MAX_SERVERS = 256
+
+export interface CheckpointRecord {
+  readonly type: 'checkpoint'
+  readonly atMs: number
+  readonly logId: string
+  /** The epoch of the first nonce. */
+  readonly lowestEpoch: number
+  /** Of every epoch from the lowest one that is kept to the last one. */
+  readonly nonces: readonly string[]
+}
+
+export interface OpenRecord {
+  readonly type: 'open'
+  readonly atMs: number
+  readonly epoch: number
+  readonly nonce: string
+}
+
+/** A server as commit records refer to it. */
+export interface ServerRecord {
+  readonly type: 'server'
+  readonly index: number
+  readonly server: string
+  readonly timeline?: string
+}
+
+export interface CommitLogRecord {
+  readonly type: 'commit'
+  readonly commit: CommitRecord
+}
+
+export interface AnsweredRecord {
+  readonly type: 'answered' | 'heuristic'
+  readonly atMs: number
+  readonly gtrid: string
+  readonly bqual: string
+  readonly answer: BranchAnswer
+}
+
+export interface EndRecord {
+  readonly type: 'end'
+  readonly gtrid: string
+}
+
+/** What an operator did by hand, for ever on record while the log keeps it. */
+export interface OperatorRecord {
+  readonly type: 'operator'
+  readonly atMs: number
+  readonly action: string
+  readonly gtrid: string
+  /** Empty when it concerns the whole transaction. */
+  readonly bqual: string
+  readonly who: string
+  readonly host: string
+  readonly reason: string
+}
+
+export type LogRecord =
+  | CheckpointRecord
+  | OpenRecord
+  | ServerRecord
+  | CommitLogRecord
+  | AnsweredRecord
+  | EndRecord
+  | OperatorRecord
+
+const TYPE_BYTES: Readonly<Record<LogRecord['type'], number>> = {
+  checkpoint: 1,
+  open: 2,
+  server: 3,
+  commit: 4,
+  answered: 5,
+  end: 6,
+  heuristic: 7,
+  operator: 8,
+}
+
+const ANSWER_BYTES: Readonly<Record<BranchAnswer, number>> = {
+  committed: 1,
+  'committed-unproven': 2,
+  'heuristic-rollback': 3,
+  'heuristic-hazard': 4,
+}
+
+const LOG_ID_BYTES = 16
+const LONE_SURROGATE = /\p{Surrogate}/u
+const NONCE_BYTES = 8
+const MAX_TIMELINE_BYTES = 8
+const MAX_XID8_BYTES = 20
+const RECORD_HEAD_BYTES = 5
+const MAX_BRANCH_BYTES = 1 + 65 + 65 + 2 + 8 + 1 + MAX_XID8_BYTES
+
+/** Longest commit record, its head included. With its frame's head it fits one page. */
+export const MAX_COMMIT_BYTES: number =
+  RECORD_HEAD_BYTES +
+  65 +
+  8 +
+  1 +
+  (1 + MAX_NAME_BYTES) +
+  (2 + MAX_META_BYTES) +
+  1 +
+  MAX_BRANCHES * MAX_BRANCH_BYTES
+
+/** Longest server record, its head included. */
+export const MAX_SERVER_RECORD_BYTES: number =
+  RECORD_HEAD_BYTES + 2 + 2 + MAX_SERVER_BYTES + 1 + 1 + MAX_TIMELINE_BYTES
+
+/** Longest answered or heuristic record, its head included. */
+export const MAX_ANSWERED_BYTES: number = RECORD_HEAD_BYTES + 65 + 65 + 1 + 8
+
+/** How a commit record's servers are named by index, when it is written and when it is read. */
+export interface ServerNames {
+  indexOf(server: string, timeline: string | undefined): number
+  at(index: number): ServerRecord | undefined
+}
+
+export function encodeRecord(record: LogRecord, servers: ServerNames): Buffer {
+  const writer = new ByteWriter(record.type === 'checkpoint' ? 64 + 8 * record.nonces.length : 384)
+  writer.u8(TYPE_BYTES[record.type]).u32(0)
+  encodeBody(writer, record, servers)
+  return writer.patchU32(1, writer.length - RECORD_HEAD_BYTES).bytes()
+}
+
+/**
+ * The records of a payload, in order.
+ *
+ * @throws MalformedError
+ */
+export function* decodeRecords(
+  payload: Buffer,
+  servers: ServerNames,
+): Generator<{ record: LogRecord; bytes: number }> {
+  const reader = new ByteReader(payload)
+  while (reader.left > 0) {
+    const type = reader.u8()
+    const length = reader.u32()
+    const body = new ByteReader(reader.bytes(length))
+    const record = decodeBody(type, body, servers)
+    if (body.left > 0) throw new MalformedError('a record is longer than what it holds')
+    yield { record, bytes: RECORD_HEAD_BYTES + length }
+  }
+}
+
+/**
+ * Refuses, before anything is handed over, what the format cannot hold.
+ *
+ * @throws UnanimousError INVALID_OPTION
+ */
+export function checkCommit(commit: CommitRecord): void {
+  checkText('gtrid', commit.gtrid, MAX_XID_PART_BYTES)
+  checkNumber('decidedAtMs', commit.decidedAtMs)
+  if (commit.name !== undefined) checkText('name', commit.name, MAX_NAME_BYTES)
+  if (commit.meta !== undefined) checkText('meta', commit.meta, MAX_META_BYTES)
+  if (commit.branches.length === 0 || commit.branches.length > MAX_BRANCHES) {
+    refuse(`a commit record holds 1 to ${MAX_BRANCHES} branches, not ${commit.branches.length}`)
+  }
+  const seen = new Set<string>()
+  for (const branch of commit.branches) {
+    checkText('bqual', branch.bqual, MAX_XID_PART_BYTES)
+    checkText('participant', branch.participant, MAX_XID_PART_BYTES)
+    checkText('server identity', branch.server.server, MAX_SERVER_BYTES)
+    checkNumber('startedAtMs', branch.server.startedAtMs)
+    if (branch.server.timeline !== undefined) {
+      checkText('timeline', branch.server.timeline, MAX_TIMELINE_BYTES)
+    }
+    if (branch.xid8 !== undefined) checkText('xid8', branch.xid8, MAX_XID8_BYTES)
+    if (seen.has(branch.bqual)) refuse(`two branches have the bqual ${branch.bqual}`)
+    seen.add(branch.bqual)
+  }
+}
+
+function encodeBody(writer: ByteWriter, record: LogRecord, servers: ServerNames): void {
+  switch (record.type) {
+    case 'checkpoint':
+      writer.f64(record.atMs)
+      encodeFixed(writer, record.logId, LOG_ID_BYTES)
+      writer.f64(record.lowestEpoch).u32(record.nonces.length)
+      for (const nonce of record.nonces) encodeFixed(writer, nonce, NONCE_BYTES)
+      return
+    case 'open':
+      writer.f64(record.atMs).f64(record.epoch)
+      encodeFixed(writer, record.nonce, NONCE_BYTES)
+      return
+    case 'server':
+      writer.u16(record.index).longText(record.server)
+      writer.u8(record.timeline === undefined ? 0 : 1)
+      if (record.timeline !== undefined) writer.shortText(record.timeline)
+      return
+    case 'commit':
+      encodeCommit(writer, record.commit, servers)
+      return
+    case 'answered':
+    case 'heuristic':
+      writer.shortText(record.gtrid).shortText(record.bqual)
+      writer.u8(ANSWER_BYTES[record.answer]).f64(record.atMs)
+      return
+    case 'end':
+      writer.shortText(record.gtrid)
+      return
+    case 'operator':
+      writer.f64(record.atMs).shortText(record.action).shortText(record.gtrid)
+      writer.shortText(record.bqual).shortText(record.who).shortText(record.host)
+      writer.longText(record.reason)
+  }
+}
+
+function encodeCommit(writer: ByteWriter, commit: CommitRecord, servers: ServerNames): void {
+  const { name, meta } = commit
+  writer.shortText(commit.gtrid).f64(commit.decidedAtMs)
+  writer.u8((name === undefined ? 0 : 1) | (meta === undefined ? 0 : 2))
+  if (name !== undefined) writer.shortText(name)
+  if (meta !== undefined) writer.longText(meta)
+  writer.u8(commit.branches.length)
+  for (const branch of commit.branches) {
+    const { xid8, participant, server } = branch
+    const named = parseBqual(branch.bqual).participant !== participant
+    writer.u8((branch.marker ? 1 : 0) | (xid8 === undefined ? 0 : 2) | (named ? 4 : 0))
+    writer.shortText(branch.bqual)
+    if (named) writer.shortText(participant)
+    writer.u16(servers.indexOf(server.server, server.timeline)).f64(server.startedAtMs)
+    if (xid8 !== undefined) writer.shortText(xid8)
+  }
+}
+
+function decodeBody(type: number, body: ByteReader, servers: ServerNames): LogRecord {
+  switch (type) {
+    case TYPE_BYTES.checkpoint:
+      return decodeCheckpoint(body)
+    case TYPE_BYTES.open:
+      return {
+        type: 'open',
+        atMs: body.f64(),
+        epoch: decodeEpoch(body),
+        nonce: decodeFixed(body, NONCE_BYTES),
+      }
+    case TYPE_BYTES.server:
+      return decodeServer(body)
+    case TYPE_BYTES.commit:
+      return { type: 'commit', commit: decodeCommit(body, servers) }
+    case TYPE_BYTES.answered:
+      return decodeAnswered('answered', body)
+    case TYPE_BYTES.heuristic:
+      return decodeAnswered('heuristic', body)
+    case TYPE_BYTES.end:
+      return { type: 'end', gtrid: body.shortText() }
+    case TYPE_BYTES.operator:
+      return {
+        type: 'operator',
+        atMs: body.f64(),
+        action: body.shortText(),
+        gtrid: body.shortText(),
+        bqual: body.shortText(),
+        who: body.shortText(),
+        host: body.shortText(),
+        reason: body.longText(),
+      }
+    default:
+      throw new MalformedError(`there is no record of type ${type}`)
+  }
+}
+
+function decodeCheckpoint(body: ByteReader): CheckpointRecord {
+  const atMs = body.f64()
+  const logId = decodeFixed(body, LOG_ID_BYTES)
+  const lowestEpoch = decodeEpoch(body)
+  const count = body.u32()
+  if (count * NONCE_BYTES !== body.left) throw new MalformedError('nonces are missing')
+  const nonces = Array.from({ length: count }, () => decodeFixed(body, NONCE_BYTES))
+  return { type: 'checkpoint', atMs, logId, lowestEpoch, nonces }
+}
+
+function decodeServer(body: ByteReader): ServerRecord {
+  const index = body.u16()
+  const server = body.longText()
+  const timeline = decodeFlags(body, 1) === 1 ? { timeline: body.shortText() } : {}
+  return { type: 'server', index, server, ...timeline }
+}
+
+function decodeAnswered(type: 'answered' | 'heuristic', body: ByteReader): AnsweredRecord {
+  const gtrid = body.shortText()
+  const bqual = body.shortText()
+  const answer = decodeAnswer(body.u8())
+  if (isHeuristic(answer) !== (type === 'heuristic')) {
+    throw new MalformedError(`a record of type ${type} holds the answer ${answer}`)
+  }
+  return { type, gtrid, bqual, answer, atMs: body.f64() }
+}
+
+export function isHeuristic(answer: BranchAnswer): boolean {
+  return answer === 'heuristic-rollback' || answer === 'heuristic-hazard'
+}
+
+function decodeAnswer(byte: number): BranchAnswer {
+  switch (byte) {
+    case 1:
+      return 'committed'
+    case 2:
+      return 'committed-unproven'
+    case 3:
+      return 'heuristic-rollback'
+    case 4:
+      return 'heuristic-hazard'
+    default:
+      throw new MalformedError(`there is no answer ${byte}`)
+  }
+}
+
+function decodeCommit(body: ByteReader, servers: ServerNames): CommitRecord {
+  const gtrid = body.shortText()
+  const decidedAtMs = body.f64()
+  const flags = decodeFlags(body, 3)
+  const name = (flags & 1) === 0 ? {} : { name: body.shortText() }
+  const meta = (flags & 2) === 0 ? {} : { meta: body.longText() }
+  const count = body.u8()
+  if (count === 0 || count > MAX_BRANCHES) throw new MalformedError(`${count} branches`)
+  const branches: BranchRecord[] = []
+  for (let index = 0; index < count; index += 1) branches.push(decodeBranch(body, servers))
+  return { gtrid, decidedAtMs, ...name, ...meta, branches }
+}
+
+function decodeBranch(body: ByteReader, servers: ServerNames): BranchRecord {
+  const flags = decodeFlags(body, 7)
+  const bqual = body.shortText()
+  const participant = (flags & 4) === 0 ? parseBqual(bqual).participant : body.shortText()
+  const named = servers.at(body.u16())
+  if (named === undefined) throw new MalformedError('a branch names a server that is not there')
+  const timeline = named.timeline === undefined ? {} : { timeline: named.timeline }
+  const server = { server: named.server, startedAtMs: body.f64(), ...timeline }
+  const xid8 = (flags & 2) === 0 ? {} : { xid8: body.shortText() }
+  return { participant, bqual, server, ...xid8, marker: (flags & 1) === 1 }
+}
+
+function decodeFlags(body: ByteReader, known: number): number {
+  const flags = body.u8()
+  if ((flags & ~known) !== 0) throw new MalformedError(`unknown flags ${flags}`)
+  return flags
+}
+
+function decodeEpoch(body: ByteReader): number {
+  const epoch = body.f64()
+  if (!Number.isSafeInteger(epoch) || epoch < 0) throw new MalformedError(`epoch ${epoch}`)
+  return epoch
+}
+
+function encodeFixed(writer: ByteWriter, text: string, length: number): void {
+  if (text.length !== length) throw new MalformedError(`${text} is not ${length} bytes long`)
+  for (let index = 0; index < length; index += 1) writer.u8(text.charCodeAt(index))
+}
+
+function decodeFixed(body: ByteReader, length: number): string {
+  const text = body.bytes(length).toString('latin1')
+  if (!/^[0-9a-z]+$/.test(text)) throw new MalformedError('an id has other than digits and letters')
+  return text
+}
+
+function checkText(what: string, text: string, maxBytes: number): void {
+  if (Buffer.byteLength(text) > maxBytes) refuse(`${what} is longer than ${maxBytes} bytes`)
+  if (LONE_SURROGATE.test(text)) refuse(`${what} is not well-formed Unicode`)
+}
+
+function checkNumber(what: string, value: number): void {
+  if (!Number.isFinite(value)) refuse(`${what} is not a finite number`)
+}
+
+function refuse(reason: string): never {
+  throw new UnanimousError('INVALID_OPTION', reason)
+}

@@ -1,0 +1,198 @@
+/**
+ * Replay: reads a segment and tells the decided prefix, a torn tail and damage apart.
+ *
+ * One batch is in flight at a time, and the next one is written only after the last one is durable, so
+ * a crash can tear nothing but the batch behind the last whole one. From the page where the next batch
+ * would begin:
+ *
+ *   valid            decided. One copy is enough; the other is reported, and repaired by the rewrite
+ *                    into a fresh segment before anything is acted on
+ *   not valid, and a frame of the segment with this number or a higher one lies further on
+ *                    damage: something that was acknowledged is gone
+ *   not valid, and beyond the space of one batch more than one sector is not blank
+ *                    damage: no write of ours was ever under way there
+ *   not valid, and that space is not blank either
+ *                    torn: never acknowledged. It is cut, and kept as a copy
+ *   blank            the end
+ *
+ * The header and the checkpoint were durable before the segment had its name: a crash cannot tear
+ * them, so they are whole or it is damage. So is a file that is shorter or longer than its header says.
+ */
+import { LogCorruptError, messageOf, UnanimousError } from '../errors.ts'
+import { MalformedError } from './bytes.ts'
+import {
+  blankSector,
+  decodeCopy,
+  decodeHeader,
+  decodePair,
+  FIRST_FRAME_PAGE,
+  FORMAT_VERSION,
+  type Frame,
+  MAX_BATCH_PAGES,
+  MAX_SEGMENT_BYTES,
+  mergeCopies,
+  PAGE_BYTES,
+  SECTOR_BYTES,
+  type SegmentHeader,
+} from './frame.ts'
+import type { LogState } from './log-state.ts'
+import { decodeRecords, type LogRecord } from './record.ts'
+
+export interface ReplayedSegment {
+  readonly header: SegmentHeader
+  /** Number of the last batch that is there. */
+  readonly lastBatch: number
+  /** Where the next batch would begin, in bytes. */
+  readonly end: number
+  /** What a crash left of a batch that was never acknowledged. */
+  readonly torn: { readonly offset: number; readonly bytes: number } | undefined
+  /** Offsets of damage that the other copy makes good. */
+  readonly repaired: readonly number[]
+}
+
+/** A batch as it was read, for dumps. */
+export interface ReplayedBatch {
+  readonly batch: number
+  readonly offset: number
+  readonly records: readonly LogRecord[]
+}
+
+/**
+ * Feeds every record of the segment to the state.
+ *
+ * @param path - of the segment, for errors
+ * @param number - that its name gives it
+ * @throws LogCorruptError
+ * @throws UnanimousError LOG_UNREADABLE when a later version wrote it
+ */
+export function replaySegment(
+  bytes: Buffer,
+  path: string,
+  number: number,
+  state: LogState,
+  onBatch?: (batch: ReplayedBatch) => void,
+): ReplayedSegment {
+  const repaired: number[] = []
+  const header = readHeader(bytes, path, number, repaired)
+  let chain: Buffer = header.digest
+  let page = FIRST_FRAME_PAGE
+  let batch = header.firstBatch
+  let maxPages = Math.floor(bytes.length / PAGE_BYTES / 2)
+  for (;;) {
+    const pair = decodePair(bytes, page, header.salt, maxPages)
+    if (pair === undefined || !follows(pair.frame, batch, chain)) break
+    if (!pair.intact) repaired.push(page * PAGE_BYTES)
+    const records = apply(pair.frame, path, state, batch === header.firstBatch)
+    onBatch?.({ batch, offset: page * PAGE_BYTES, records })
+    chain = pair.frame.digest
+    page += 2 * pair.frame.pages
+    batch += 1
+    maxPages = MAX_BATCH_PAGES
+  }
+  if (batch === header.firstBatch) {
+    throw new LogCorruptError(path, page * PAGE_BYTES, 'the checkpoint is damaged')
+  }
+  if (state.logId !== header.logId) {
+    throw new LogCorruptError(path, 0, 'header and checkpoint name different logs')
+  }
+  const torn = readTail(bytes, path, header, page, batch, repaired)
+  return { header, lastBatch: batch - 1, end: page * PAGE_BYTES, torn, repaired }
+}
+
+function follows(frame: Frame, batch: number, chain: Buffer): boolean {
+  return frame.batch === batch && frame.chain.equals(chain)
+}
+
+function readHeader(
+  bytes: Buffer,
+  path: string,
+  number: number,
+  repaired: number[],
+): SegmentHeader {
+  const first = bytes.subarray(0, PAGE_BYTES)
+  const second = bytes.subarray(PAGE_BYTES, 2 * PAGE_BYTES)
+  const header =
+    decodeHeader(first) ?? decodeHeader(second) ?? mergeCopies(first, second, decodeHeader)
+  if (header === undefined) throw new LogCorruptError(path, 0, 'the header is damaged')
+  if (header.version !== FORMAT_VERSION) {
+    throw new UnanimousError('LOG_UNREADABLE', `${path} has format version ${header.version}`, {
+      hint: `This release reads version ${FORMAT_VERSION}: use the release that wrote the log, or a later one.`,
+    })
+  }
+  if (!first.equals(second)) repaired.push(0)
+  if (header.number !== number) {
+    throw new LogCorruptError(path, 0, `the header of segment ${header.number}`)
+  }
+  if (header.segmentBytes !== bytes.length || bytes.length > MAX_SEGMENT_BYTES) {
+    const message = `${bytes.length} bytes where the header says ${header.segmentBytes}`
+    throw new LogCorruptError(path, bytes.length, message)
+  }
+  return header
+}
+
+function apply(frame: Frame, path: string, state: LogState, isFirst: boolean): LogRecord[] {
+  const records: LogRecord[] = []
+  try {
+    for (const { record, bytes } of decodeRecords(frame.payload, state.servers)) {
+      if ((record.type === 'checkpoint') !== (isFirst && records.length === 0)) {
+        throw new MalformedError('a checkpoint where none belongs, or none where one does')
+      }
+      state.apply(record, bytes)
+      records.push(record)
+    }
+    if (records.length === 0) throw new MalformedError('an empty batch')
+    return records
+  } catch (cause) {
+    if (!(cause instanceof MalformedError)) throw cause
+    const offset = frame.firstPage * PAGE_BYTES
+    throw new LogCorruptError(path, offset, `a batch that cannot be: ${messageOf(cause)}`, {
+      cause,
+    })
+  }
+}
+
+/** What lies behind the last whole batch: nothing, a torn batch, or damage. */
+function readTail(
+  bytes: Buffer,
+  path: string,
+  header: SegmentHeader,
+  page: number,
+  batch: number,
+  repaired: number[],
+): ReplayedSegment['torn'] {
+  const pages = bytes.length / PAGE_BYTES
+  const inFlightEnd = Math.min(page + 2 * MAX_BATCH_PAGES, pages - 1)
+  const blankPage = Buffer.alloc(PAGE_BYTES, blankSector(header.salt))
+  const bad: number[] = []
+  let tornEnd = 0
+  for (let at = page; at < pages; at += 1) {
+    const found = bytes.subarray(at * PAGE_BYTES, (at + 1) * PAGE_BYTES)
+    if (found.equals(blankPage)) continue
+    const later = decodeCopy(bytes, at, header.salt)
+    if (later !== undefined && later.batch >= batch) {
+      const message = `batch ${batch} is damaged: batch ${later.batch} lies behind it`
+      throw new LogCorruptError(path, page * PAGE_BYTES, message)
+    }
+    if (at < inFlightEnd) tornEnd = (at + 1) * PAGE_BYTES
+    else bad.push(...badSectors(found, blankPage, at))
+  }
+  // One bad sector where nothing was written cannot hide a batch: each lies on two pages or more.
+  const [first, second] = bad
+  if (second !== undefined) {
+    throw new LogCorruptError(path, first ?? second, 'bytes that no write of the log left')
+  }
+  if (first !== undefined) repaired.push(first)
+  if (tornEnd === 0) return undefined
+  return { offset: page * PAGE_BYTES, bytes: tornEnd - page * PAGE_BYTES }
+}
+
+function badSectors(found: Buffer, blankPage: Buffer, page: number): number[] {
+  const offsets: number[] = []
+  for (let at = 0; at < PAGE_BYTES; at += SECTOR_BYTES) {
+    const end = at + SECTOR_BYTES
+    if (!found.subarray(at, end).equals(blankPage.subarray(at, end))) {
+      offsets.push(page * PAGE_BYTES + at)
+    }
+  }
+  return offsets
+}

@@ -1,0 +1,275 @@
+/**
+ * SegmentStore: the files of the running log.
+ *
+ *   segment-<number>.log   the active segment: it alone says everything; a higher number wins
+ *   spare                  the segment before it, blank again, or being made so: the next one
+ *   next                   the first segment of a new log, until it has its name
+ *
+ *   roll   header and checkpoint into the spare ─► durable ─► rename to its number ─► directory durable
+ *          ─► the old segment becomes the spare
+ *
+ * Crash at any arrow: before the rename is durable the old segment is the highest one and whole; after
+ * it the new one is whole, for it was durable before it had its name. Whatever else lies there carries
+ * a lower number or no number at all. So two segments at rest, three during a roll, and an old segment
+ * is overwritten only after nothing needs it.
+ *
+ * Recycling writes over blocks that the file already has, so a full disk cannot stop it: only the
+ * making of the first two segments can meet ENOSPC, and no decision waits for either.
+ */
+import { type Failpoints, noFailpoints } from '../failpoint.ts'
+import { invariant } from '../invariant.ts'
+import { type FileSystem, type OpenFile, writeAll } from './file-system.ts'
+import {
+  blankSector,
+  encodeFrame,
+  encodeHeader,
+  FIRST_FRAME_PAGE,
+  type FramePlace,
+  framePages,
+  PAGE_BYTES,
+} from './frame.ts'
+
+export const SPARE_NAME = 'spare'
+export const NEXT_NAME = 'next'
+const SEGMENT_NAME = /^segment-(\d{10})\.log$/
+/** Blank pages are written in pieces, so that a force in between does not wait for the whole. */
+const BLANK_PIECE_BYTES = 512 * 1024
+
+export interface StoreSeams {
+  readonly files: FileSystem
+  readonly failpoints: Failpoints
+  readonly randomBytes: (count: number) => Uint8Array
+}
+
+/** A segment to be made. */
+export interface SegmentPlan {
+  readonly number: number
+  readonly logId: string
+  readonly createdAtMs: number
+  readonly firstBatch: number
+  /** The encoded records of the checkpoint, as of the moment when it is written. */
+  records(): readonly Uint8Array[]
+}
+
+/**
+ *  - `missing`: there is none, and making one needs space on the disk
+ *  - `allocating`: being made; may fail for want of space
+ *  - `recycling`: an old segment is being made blank; needs no space
+ *  - `ready`: blank and durable
+ */
+export type SpareState = 'missing' | 'allocating' | 'recycling' | 'ready'
+
+interface Spare {
+  state: SpareState
+  salt: string
+  work: Promise<void>
+}
+
+export function segmentName(number: number): string {
+  return `segment-${String(number).padStart(10, '0')}.log`
+}
+
+/** The number in a segment's name; `undefined` for any other file. */
+export function segmentNumber(name: string): number | undefined {
+  const digits = SEGMENT_NAME.exec(name)?.[1]
+  return digits === undefined ? undefined : Number(digits)
+}
+
+/** No more space on the device, or none that we may take. */
+export function isOutOfSpace(cause: unknown): boolean {
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+  return code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG'
+}
+
+export class SegmentStore {
+  readonly #directory: string
+  readonly #segmentBytes: number
+  readonly #seams: StoreSeams
+  #file: OpenFile | undefined
+  #number = 0
+  #salt = ''
+  #page = 0
+  #batch = 0
+  #chain: Buffer = Buffer.alloc(0)
+  readonly #spare: Spare = { state: 'missing', salt: '', work: Promise.resolve() }
+
+  constructor(directory: string, segmentBytes: number, seams: StoreSeams) {
+    this.#directory = directory
+    this.#segmentBytes = segmentBytes
+    this.#seams = seams
+  }
+
+  /** Number of the active segment. */
+  get number(): number {
+    return this.#number
+  }
+
+  /** Number of the batch that comes next. */
+  get nextBatch(): number {
+    return this.#batch
+  }
+
+  get spareState(): SpareState {
+    return this.#spare.state
+  }
+
+  /** Pages of the active segment that frames may still use. The last one stays blank. */
+  get pagesLeft(): number {
+    return this.#segmentBytes / PAGE_BYTES - 1 - this.#page
+  }
+
+  place(): FramePlace {
+    return { salt: this.#salt, batch: this.#batch, firstPage: this.#page, chain: this.#chain }
+  }
+
+  /** Makes one batch durable: both copies of the frame that was encoded for {@link place}. */
+  async force(bytes: Buffer, digest: Buffer): Promise<void> {
+    const pages = bytes.length / PAGE_BYTES
+    invariant(2 * pages <= this.pagesLeft, 'a frame does not fit its segment')
+    invariant(this.#file !== undefined, 'the log has no active segment')
+    const { failpoints } = this.#seams
+    const inert = failpoints === noFailpoints
+    if (!inert) await failpoints('log:before-write')
+    await writeAll(this.#file, [bytes, bytes], this.#page * PAGE_BYTES)
+    if (!inert) await failpoints('log:after-write')
+    await this.#file.sync()
+    if (!inert) await failpoints('log:after-sync')
+    this.#page += 2 * pages
+    this.#batch += 1
+    this.#chain = digest
+  }
+
+  /**
+   * Makes the first segment of this life of the log, in the spare of the last one when there is one.
+   * What it leaves of older segments becomes the spare.
+   */
+  async start(plan: SegmentPlan, older: readonly string[]): Promise<void> {
+    const building = this.#path(older.length === 0 ? NEXT_NAME : SPARE_NAME)
+    const salt = await this.#blank(building)
+    await this.#publish(building, salt, plan)
+    await this.#retire(older)
+  }
+
+  /** Moves to the spare. Waits until that is blank. */
+  async roll(plan: SegmentPlan): Promise<void> {
+    await this.#spare.work
+    invariant(this.#spare.state === 'ready', 'a roll without a spare')
+    const old = this.#file
+    const oldNumber = this.#number
+    await this.#seams.failpoints('log:before-roll')
+    await this.#publish(this.#path(SPARE_NAME), this.#spare.salt, plan)
+    this.#spare.state = 'missing'
+    await old?.close()
+    await this.#retire([segmentName(oldNumber)])
+  }
+
+  /**
+   * Makes a spare, or waits for the one that is being made. Rejects when that fails; afterwards it is
+   * `missing`, and what there was of it is gone.
+   */
+  prepareSpare(): Promise<void> {
+    const spare = this.#spare
+    if (spare.state !== 'missing') return spare.work
+    spare.state = 'allocating'
+    return this.#makeSpare()
+  }
+
+  /** Makes a spare of the segment that was left by {@link roll} or {@link start}, if there is one. */
+  recycle(): Promise<void> {
+    return this.#spare.state === 'recycling' ? this.#makeSpare() : this.#spare.work
+  }
+
+  async close(): Promise<void> {
+    await this.#spare.work.catch(() => undefined)
+    const file = this.#file
+    this.#file = undefined
+    await file?.close()
+  }
+
+  #makeSpare(): Promise<void> {
+    const spare = this.#spare
+    const path = this.#path(SPARE_NAME)
+    spare.work = this.#blank(path).then(
+      (salt) => {
+        spare.salt = salt
+        spare.state = 'ready'
+      },
+      async (cause: unknown) => {
+        spare.state = 'missing'
+        if (isOutOfSpace(cause)) await this.#seams.files.unlink(path)
+        throw cause
+      },
+    )
+    return spare.work
+  }
+
+  /** Fills the file with blank pages of a new salt, durably, and answers the salt. */
+  async #blank(path: string): Promise<string> {
+    const { files, randomBytes } = this.#seams
+    const found = await files.stat(path)
+    if (found !== undefined && found.size !== this.#segmentBytes) await files.unlink(path)
+    const salt = Buffer.from(randomBytes(8)).toString('hex')
+    const piece = Buffer.alloc(Math.min(BLANK_PIECE_BYTES, this.#segmentBytes), blankSector(salt))
+    const file = await files.open(path, 'write')
+    try {
+      for (let at = 0; at < this.#segmentBytes; at += piece.length) {
+        await writeAll(file, [piece.subarray(0, this.#segmentBytes - at)], at)
+      }
+      await file.sync()
+    } catch (cause) {
+      await file.close().catch(() => undefined)
+      throw cause
+    }
+    await file.close()
+    return salt
+  }
+
+  /** Header and checkpoint into a blank file, then its name, each durable before the next step. */
+  async #publish(building: string, salt: string, plan: SegmentPlan): Promise<void> {
+    const { files, failpoints } = this.#seams
+    const { number, logId, createdAtMs, firstBatch } = plan
+    const records = plan.records()
+    const segmentBytes = this.#segmentBytes
+    const header = encodeHeader({ segmentBytes, number, salt, createdAtMs, firstBatch, logId })
+    const payloadBytes = records.reduce((sum, record) => sum + record.length, 0)
+    const target = Buffer.alloc(framePages(payloadBytes) * PAGE_BYTES)
+    const place = { salt, batch: firstBatch, firstPage: FIRST_FRAME_PAGE, chain: header.digest }
+    const frame = encodeFrame(target, place, records)
+    const page = FIRST_FRAME_PAGE + (2 * frame.bytes.length) / PAGE_BYTES
+    invariant(page * PAGE_BYTES < segmentBytes, 'a checkpoint does not fit its segment')
+
+    const file = await files.open(building, 'force')
+    try {
+      await writeAll(file, [header.page, header.page, frame.bytes, frame.bytes], 0)
+      await file.sync()
+      await failpoints('log:after-create')
+      await files.rename(building, this.#path(segmentName(number)))
+      await failpoints('log:after-rename')
+      await files.syncDirectory(this.#directory)
+      await failpoints('log:after-roll')
+    } catch (cause) {
+      await file.close().catch(() => undefined)
+      throw cause
+    }
+    this.#file = file
+    this.#number = number
+    this.#salt = salt
+    this.#page = page
+    this.#batch = firstBatch + 1
+    this.#chain = frame.digest
+  }
+
+  /** Segments that nothing needs any more: the last of them becomes the spare. */
+  async #retire(names: readonly string[]): Promise<void> {
+    const { files } = this.#seams
+    for (const name of names.slice(0, -1)) await files.unlink(this.#path(name))
+    const last = names.at(-1)
+    if (last === undefined) return
+    await files.rename(this.#path(last), this.#path(SPARE_NAME))
+    this.#spare.state = 'recycling'
+  }
+
+  #path(name: string): string {
+    return `${this.#directory}/${name}`
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * Tests the tests: `npx tsx test/log/mutate.ts [name]`.
+ *
+ * Each mutant is applied to a copy of the sources, where the storage-fault suite runs in its sampled form
+ * and then, if that saw nothing, the unit tests of the log. One of them must fail. Prints what caught
+ * each; exits with 1 when one lives.
+ */
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { MUTANTS, type Mutant } from './mutants.ts'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const COPIED = ['src', 'adapters', 'test', 'package.json', 'tsconfig.json', 'vitest.config.ts']
+const TIME_LIMIT_MS = 120_000
+
+interface Suite {
+  readonly name: string
+  readonly command: readonly string[]
+}
+
+const SUITES: readonly Suite[] = [
+  { name: 'power loss', command: suite('crash', 5) },
+  { name: 'failing requests', command: suite('faults', 5) },
+  { name: 'damage', command: suite('damage', 997) },
+  { name: 'torn batches', command: suite('torn', 499) },
+  {
+    name: 'unit tests',
+    command: ['node_modules/.bin/vitest', 'run', '--project', 'unit', 'test/unit/log'],
+  },
+]
+
+function suite(section: string, sample: number): string[] {
+  const options = ['--section', section, '--sample', String(sample)]
+  return ['node_modules/.bin/tsx', 'test/log/main.ts', ...options]
+}
+
+function caughtBy(mutant: Mutant | undefined, directory: string): string | undefined {
+  const undo = mutant === undefined ? () => undefined : apply(mutant, directory)
+  try {
+    for (const { name, command } of SUITES) {
+      const [program = '', ...args] = command
+      const { status } = spawnSync(join(directory, program), args, {
+        cwd: directory,
+        stdio: 'ignore',
+        timeout: TIME_LIMIT_MS,
+      })
+      if (status !== 0) return name
+    }
+    return undefined
+  } finally {
+    undo()
+  }
+}
+
+function apply(mutant: Mutant, directory: string): () => void {
+  const path = join(directory, 'src/log', mutant.file)
+  const source = readFileSync(path, 'utf8')
+  if (source.split(mutant.find).length !== 2) {
+    throw new Error(`the mutant "${mutant.name}" does not fit ${mutant.file} any more`)
+  }
+  writeFileSync(
+    path,
+    source.replace(mutant.find, () => mutant.replace),
+  )
+  return () => writeFileSync(path, source)
+}
+
+const directory = mkdtempSync(join(tmpdir(), 'unanimous-mutants-'))
+try {
+  for (const name of COPIED) cpSync(join(ROOT, name), join(directory, name), { recursive: true })
+  symlinkSync(join(ROOT, 'node_modules'), join(directory, 'node_modules'))
+  const wanted = process.argv[2]
+  const mutants = MUTANTS.filter(({ name }) => wanted === undefined || name.includes(wanted))
+  const sound = caughtBy(undefined, directory)
+  if (sound !== undefined) throw new Error(`"${sound}" fails without any mutant`)
+  let alive = 0
+  for (const mutant of mutants) {
+    const catcher = caughtBy(mutant, directory)
+    if (catcher === undefined) alive += 1
+    console.log(`${mutant.name}: ${catcher ?? 'ALIVE'}`)
+  }
+  console.log(`${mutants.length - alive} passed, ${alive} failed`)
+  process.exitCode = alive === 0 ? 0 : 1
+} finally {
+  rmSync(directory, { recursive: true })
+}

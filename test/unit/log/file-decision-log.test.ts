@@ -1,0 +1,370 @@
+import { describe, expect, it } from 'vitest'
+import type { DecisionLog } from '../../../src/log/decision-log.ts'
+import type { BranchRecord } from '../../../src/protocol/vocabulary.ts'
+import { FakeDisk } from '../../support/fake-disk.ts'
+import { commitOne, SMALLEST_SEGMENT, testLog, transfer } from '../../support/test-log.ts'
+
+describe('the register', () => {
+  it('answers commit once the record is durable, to everyone who asks', async () => {
+    const log = await testLog(new FakeDisk()).start()
+    const gtrid = log.begin()
+    expect(log.register(gtrid)).toBe('open')
+    const first = log.decide(transfer(gtrid))
+    expect(log.register(gtrid)).toBe('handed-over')
+    const late = log.abort(gtrid)
+    expect(await Promise.all([first, late, log.decide(transfer(gtrid))])).toEqual([
+      'commit',
+      'commit',
+      'commit',
+    ])
+    expect(log.register(gtrid)).toBe('commit')
+    expect(log.find(gtrid)?.record).toEqual(transfer(gtrid))
+  })
+
+  it('keeps an abort while the transaction is live, and refuses the commit after it', async () => {
+    const disk = new FakeDisk()
+    const log = await testLog(disk).start()
+    const gtrid = log.begin()
+    const operations = disk.operations.length
+    expect(await log.abort(gtrid)).toBe('abort')
+    expect(await log.decide(transfer(gtrid))).toBe('abort')
+    expect(log.register(gtrid)).toBe('abort')
+    log.release(gtrid)
+    expect(log.register(gtrid)).toBe('none')
+    await expect(log.decide(transfer(gtrid))).rejects.toMatchObject({ code: 'TRANSACTION_UNKNOWN' })
+    expect(disk.operations.slice(operations).filter(({ kind }) => kind === 'rename')).toEqual([])
+  })
+
+  it('refuses a commit for a gtrid that is not live', async () => {
+    const log = await testLog(new FakeDisk()).start()
+    await expect(log.decide(transfer('una1-elsewhere'))).rejects.toMatchObject({
+      code: 'TRANSACTION_UNKNOWN',
+    })
+    expect(await log.abort('una1-elsewhere')).toBe('abort')
+  })
+
+  it('keeps a commit after release until it is ended', async () => {
+    const log = await testLog(new FakeDisk()).start()
+    const gtrid = await commitOne(log)
+    expect(log.register(gtrid)).toBe('commit')
+    expect(await log.abort(gtrid)).toBe('commit')
+    expect(await log.decide(transfer(gtrid))).toBe('commit')
+  })
+
+  it('never gives the same gtrid twice, over restarts', async () => {
+    const disk = new FakeDisk()
+    const seen = new Set<string>()
+    for (let run = 0; run < 3; run += 1) {
+      const log = await testLog(disk).start()
+      for (let n = 0; n < 5; n += 1) seen.add(log.begin())
+      await log.close()
+    }
+    expect(seen.size).toBe(15)
+  })
+
+  it('refuses a record that the format cannot hold before it is handed over', async () => {
+    const log = await testLog(new FakeDisk()).start()
+    const gtrid = log.begin()
+    const tooLong = transfer(gtrid, { meta: 'x'.repeat(1025) })
+    await expect(log.decide(tooLong)).rejects.toMatchObject({ code: 'INVALID_OPTION' })
+    expect(log.register(gtrid)).toBe('open')
+    expect(await log.abort(gtrid)).toBe('abort')
+  })
+})
+
+describe('answers and ends', () => {
+  it('ends only after every branch answered, and forgets only once that is durable', async () => {
+    const disk = new FakeDisk()
+    const test = testLog(disk)
+    const log = await test.start()
+    const gtrid = await commitOne(log)
+    expect(() => log.end(gtrid)).toThrow(/ends after/)
+    void log.answered(gtrid, 'ledger', 'committed')
+    expect(() => log.end(gtrid)).toThrow(/shop.4711 answered/)
+    void log.answered(gtrid, 'shop.4711', 'committed-unproven')
+    const end = log.end(gtrid)
+    expect(log.find(gtrid)).toBeDefined()
+    test.clock.advance(1000)
+    await end
+    expect(log.find(gtrid)).toBeUndefined()
+    expect((await testLog(disk.afterCrash(() => false)).start()).pending()).toEqual([])
+  })
+
+  it('forces lazy records within a second when no decision carries them', async () => {
+    const disk = new FakeDisk()
+    const test = testLog(disk)
+    const log = await test.start()
+    const gtrid = await commitOne(log)
+    let durable = false
+    void log.answered(gtrid, 'ledger', 'committed').then(() => {
+      durable = true
+    })
+    await settle()
+    expect(durable).toBe(false)
+    test.clock.advance(1000)
+    await settle()
+    expect(durable).toBe(true)
+  })
+
+  it('lets lazy records ride on the next decision', async () => {
+    const log = await testLog(new FakeDisk()).start()
+    const gtrid = await commitOne(log)
+    const answered = log.answered(gtrid, 'ledger', 'committed')
+    await commitOne(log)
+    await answered
+    expect(log.find(gtrid)?.answers.get('ledger')).toBe('committed')
+  })
+
+  it('forces lazy records at close', async () => {
+    const disk = new FakeDisk()
+    const log = await testLog(disk).start()
+    const gtrid = await commitOne(log)
+    void log.answered(gtrid, 'ledger', 'heuristic-hazard')
+    await log.close()
+    const [pending] = (await testLog(disk.afterCrash(() => false)).start()).pending()
+    expect([...(pending?.answers ?? [])]).toEqual([['ledger', 'heuristic-hazard']])
+  })
+
+  it('keeps the word of the server against a later conclusion from absence', async () => {
+    const disk = new FakeDisk()
+    const log = await testLog(disk).start()
+    const gtrid = await commitOne(log)
+    void log.answered(gtrid, 'ledger', 'committed')
+    void log.answered(gtrid, 'ledger', 'heuristic-hazard')
+    void log.answered(gtrid, 'shop.4711', 'heuristic-hazard')
+    void log.answered(gtrid, 'shop.4711', 'committed')
+    await log.close()
+    const [pending] = (await testLog(disk).start()).pending()
+    expect([...(pending?.answers ?? [])]).toEqual([
+      ['ledger', 'committed'],
+      ['shop.4711', 'committed'],
+    ])
+  })
+
+  it('never ends a transaction with a heuristic branch', async () => {
+    const log = await testLog(new FakeDisk()).start()
+    const gtrid = await commitOne(log)
+    void log.answered(gtrid, 'ledger', 'committed')
+    void log.answered(gtrid, 'shop.4711', 'heuristic-rollback')
+    expect(() => log.end(gtrid)).toThrow(/ends after/)
+  })
+
+  it('takes an answer or an end of what was ended before as said already', async () => {
+    const test = testLog(new FakeDisk())
+    const log = await test.start()
+    const gtrid = await commitOne(log)
+    void log.answered(gtrid, 'ledger', 'committed')
+    void log.answered(gtrid, 'shop.4711', 'committed')
+    const end = log.end(gtrid)
+    const late = log.answered(gtrid, 'ledger', 'committed')
+    test.clock.advance(1000)
+    await Promise.all([end, late])
+    await log.answered(gtrid, 'ledger', 'committed')
+    await log.end(gtrid)
+  })
+})
+
+describe('group commit', () => {
+  it('puts what arrives together into one force, and what arrives meanwhile into the next', async () => {
+    const disk = new FakeDisk()
+    const log = await testLog(disk, { nextTurn: (run) => void setImmediate(run) }).start()
+    await settle()
+    const before = syncs(disk)
+    const gtrids = Array.from({ length: 8 }, () => log.begin())
+    const first = gtrids.slice(0, 4).map((gtrid) => log.decide(transfer(gtrid)))
+    let second: Promise<unknown>[] = []
+    disk.onRequest = ({ kind }) => {
+      if (kind !== 'sync' || second.length > 0) return
+      second = gtrids.slice(4).map((gtrid) => log.decide(transfer(gtrid)))
+    }
+    await Promise.all(first)
+    expect(syncs(disk) - before).toBe(1)
+    expect(gtrids.map((gtrid) => log.register(gtrid))).toEqual([
+      ...Array.from({ length: 4 }, () => 'commit'),
+      ...Array.from({ length: 4 }, () => 'handed-over'),
+    ])
+    await Promise.all(second)
+    expect(syncs(disk) - before).toBe(2)
+    expect(log.pending().map(({ record }) => record.gtrid)).toEqual(gtrids)
+  })
+
+  it('answers nobody before the sync has returned', async () => {
+    const disk = new FakeDisk()
+    const log = await testLog(disk).start()
+    let letGo: () => void = () => undefined
+    const gate = new Promise<void>((resolve) => {
+      letGo = resolve
+    })
+    disk.onRequest = ({ kind }) => (kind === 'sync' ? gate : undefined)
+    let answered = false
+    const gtrid = log.begin()
+    const decision = log.decide(transfer(gtrid)).then(() => {
+      answered = true
+    })
+    await settle()
+    expect(answered).toBe(false)
+    expect(log.find(gtrid)).toBeUndefined()
+    letGo()
+    await decision
+    expect(log.find(gtrid)).toBeDefined()
+  })
+})
+
+describe('poison', () => {
+  it.each(['write', 'sync'] as const)(
+    'a failed %s rejects all who wait, for good',
+    async (kind) => {
+      const disk = new FakeDisk()
+      const test = testLog(disk)
+      const log = await test.start()
+      await settle()
+      const safe = await commitOne(log)
+      const open = log.begin()
+      const [first, second] = [log.begin(), log.begin()]
+      disk.fault = (request) => (request.kind === kind ? { error: 'EIO' } : undefined)
+      const waiting = [log.decide(transfer(first)), log.decide(transfer(second))]
+      const lazy = log.answered(safe, 'ledger', 'committed')
+      const late = log.abort(first)
+      for (const promise of [...waiting, lazy, late]) {
+        await expect(promise).rejects.toMatchObject({ code: 'LOG_POISONED' })
+      }
+      disk.fault = undefined
+      const operations = disk.operations.length
+      expect(log.poison).toBeInstanceOf(Error)
+      expect(test.events).toMatchObject([{ kind: 'poisoned' }])
+      expect(() => log.begin()).toThrow(/failed/)
+      await expect(log.decide(transfer(open))).rejects.toMatchObject({ code: 'LOG_POISONED' })
+      await expect(log.abort(second)).rejects.toMatchObject({ code: 'LOG_POISONED' })
+      expect(await log.abort(open)).toBe('abort')
+      log.release(second)
+      expect(log.register(second)).toBe('handed-over')
+      await log.close()
+      expect(disk.operations.length).toBe(operations)
+    },
+  )
+
+  it('after a roll that failed, nothing more is decided', async () => {
+    const disk = new FakeDisk()
+    const log = await testLog(disk).start({ segmentBytes: SMALLEST_SEGMENT })
+    await settle()
+    disk.fault = ({ kind }) => (kind === 'sync-directory' ? { error: 'EIO' } : undefined)
+    const outcomes: string[] = []
+    for (let n = 0; n < 20 && log.poison === undefined; n += 1) {
+      const gtrid = log.begin()
+      outcomes.push(
+        await log.decide(transfer(gtrid)).catch((cause: { code: string }) => cause.code),
+      )
+      log.release(gtrid)
+    }
+    expect(outcomes.at(-1)).toBe('LOG_POISONED')
+    expect(outcomes.slice(0, -1).every((outcome) => outcome === 'commit')).toBe(true)
+  })
+})
+
+describe('space', () => {
+  it('refuses begin, and no decision, when there is no space for a spare segment', async () => {
+    const disk = new FakeDisk()
+    const test = testLog(disk)
+    disk.fault = ({ kind, path }) =>
+      kind === 'write' && path.endsWith('spare') ? { error: 'ENOSPC' } : undefined
+    const log = await test.start()
+    await settle()
+    const live = beginAll(log)
+    expect(live.length).toBeGreaterThan(5)
+    // Each forced by itself: the worst that can happen to the space.
+    for (const gtrid of live) expect(await log.decide(transfer(gtrid))).toBe('commit')
+    expect(log.poison).toBeUndefined()
+
+    disk.fault = undefined
+    test.clock.advance(2000)
+    beginAll(log)
+    await settle()
+    expect(beginAll(log).length).toBeGreaterThan(0)
+  })
+
+  it('lets every live transaction decide at its largest, over any number of segments', async () => {
+    const log = await testLog(new FakeDisk()).start()
+    const live = beginAll(log)
+    expect(live.length).toBeGreaterThan(10)
+    for (const gtrid of live) expect(await log.decide(largest(gtrid))).toBe('commit')
+    expect(log.pending()).toHaveLength(live.length)
+  })
+
+  it('reads back the largest record as it was', async () => {
+    const disk = new FakeDisk()
+    const log = await testLog(disk).start()
+    const gtrid = log.begin()
+    await log.decide(largest(gtrid))
+    const again = await testLog(disk.afterCrash(() => false)).start()
+    expect(again.find(gtrid)?.record).toEqual(largest(gtrid))
+  })
+
+  it('rolls for ever within two files', async () => {
+    const disk = new FakeDisk()
+    const log = await testLog(disk).start({ segmentBytes: SMALLEST_SEGMENT })
+    const kept = await commitOne(log)
+    for (let n = 0; n < 200; n += 1) {
+      const gtrid = await commitOne(log)
+      void log.answered(gtrid, 'ledger', 'committed')
+      void log.answered(gtrid, 'shop.4711', 'committed')
+      void log.end(gtrid)
+    }
+    await log.close()
+    const names = disk.paths()
+    expect(names).toHaveLength(4)
+    expect(names.filter((name) => name.includes('segment-'))).toHaveLength(1)
+    const again = await testLog(disk).start({ segmentBytes: SMALLEST_SEGMENT })
+    expect(again.pending().map(({ record }) => record.gtrid)).toEqual([kept])
+  })
+})
+
+describe('close', () => {
+  it('waits for the force in flight, takes nothing new, and frees the lock', async () => {
+    const disk = new FakeDisk()
+    const test = testLog(disk)
+    const log = await test.start()
+    const gtrid = log.begin()
+    const open = log.begin()
+    const decision = log.decide(transfer(gtrid))
+    await Promise.all([log.close(), log.close()])
+    expect(await decision).toBe('commit')
+    expect(() => log.begin()).toThrow(/closed/)
+    await expect(log.decide(transfer(open))).rejects.toMatchObject({ code: 'COORDINATOR_CLOSED' })
+    expect((await test.start()).pending()).toHaveLength(1)
+  })
+})
+
+/** Begins transactions until the log refuses. */
+function beginAll(log: DecisionLog): string[] {
+  const live: string[] = []
+  for (;;) {
+    try {
+      live.push(log.begin())
+    } catch (cause) {
+      expect(cause).toMatchObject({ code: 'LOG_FULL' })
+      return live
+    }
+  }
+}
+
+function largest(gtrid: string): ReturnType<typeof transfer> {
+  const branches = Array.from({ length: 16 }, (_, index): BranchRecord => {
+    const participant = `p${index}`.padEnd(40, 'x')
+    return {
+      participant,
+      bqual: `${participant}.${'9'.repeat(23)}`,
+      server: { server: `${index}`.padEnd(512, 's'), startedAtMs: index, timeline: '0000000A' },
+      xid8: '1'.repeat(20),
+      marker: true,
+    }
+  })
+  return transfer(gtrid, { name: 'n'.repeat(128), meta: 'é'.repeat(512), branches })
+}
+
+function syncs(disk: FakeDisk): number {
+  return disk.operations.filter(({ kind }) => kind === 'sync').length
+}
+
+function settle(): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, 2))
+}
