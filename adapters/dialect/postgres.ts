@@ -1,0 +1,189 @@
+/**
+ * What is said to PostgreSQL: every statement of this project, and how a branch is spelled.
+ *
+ *   gid = gtrid:bqual      at most 64 + 1 + 64 bytes of ASCII; PostgreSQL allows 199
+ *
+ * The vote packet (PROOF.md §2) is one simple query:
+ *
+ *   SAVEPOINT          fails outside a block (25P01) and in an aborted one (25P02), and stops the rest
+ *   SELECT             raises unless the block still carries our SET LOCAL; answers the xid8
+ *   RELEASE            so that the marker needs no subtransaction id of its own
+ *   INSERT             the marker row, where the table exists
+ *   PREPARE | COMMIT   whose command tag is checked: T8, no error is raised for an aborted block
+ */
+import {
+  type IsolationLevel,
+  type PreparedBranch,
+  parseGtrid,
+  type Xid,
+} from '../../src/adapter.ts'
+import { afterPrefix, COMMITTED, FENCED, MARKER_TABLE } from './markers.ts'
+
+/** Opens the text of the error by which the vote packet says that the branch is not ours. */
+export const NOT_OURS = 'unanimous: not this branch'
+
+const SAVEPOINT = 'unanimous_vote'
+
+/** The tags of a vote packet that voted, in order. */
+export function voteTags(marker: boolean, last: 'PREPARE' | 'COMMIT'): readonly string[] {
+  return ['SAVEPOINT', 'SELECT', 'RELEASE', ...(marker ? ['INSERT'] : []), last]
+}
+
+export function gidOf(xid: Xid): string {
+  return `${xid.gtrid}:${xid.bqual}`
+}
+
+/** Reads a gid; `undefined` for one that this project did not spell. */
+export function parseGid(gid: string): Xid | undefined {
+  const colon = gid.indexOf(':')
+  if (colon < 0) return undefined
+  const gtrid = gid.slice(0, colon)
+  const bqual = gid.slice(colon + 1)
+  return parseGtrid(gtrid) === undefined || bqual === '' ? undefined : { gtrid, bqual }
+}
+
+/** A string literal that reads the same whatever `standard_conforming_strings` says. */
+export function literal(text: string): string {
+  const quoted = `'${text.replaceAll("'", "''").replaceAll('\\', '\\\\')}'`
+  return text.includes('\\') ? ` E${quoted}` : quoted
+}
+
+export function identifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}
+
+/** Begins a branch, in one text: a statement behind a BEGIN that failed would autocommit. */
+export function begin(xid: Xid, isolation: IsolationLevel | undefined, readOnly: boolean): string {
+  const modes = [
+    ...(isolation === undefined ? [] : [`ISOLATION LEVEL ${isolation.toUpperCase()}`]),
+    ...(readOnly ? ['READ ONLY'] : []),
+  ].join(', ')
+  return `BEGIN ${modes}; SET LOCAL unanimous.branch = ${literal(gidOf(xid))}`
+}
+
+/** Whether the block is still ours, and the transaction id if it has one (`''` if not). */
+export function probe(xid: Xid): string {
+  return check(xid, "coalesce(pg_catalog.pg_current_xact_id_if_assigned()::text, '')")
+}
+
+/** Whether the block is still ours, and its transaction id. */
+export function identify(xid: Xid): string {
+  return check(xid, 'pg_catalog.pg_current_xact_id()::text')
+}
+
+export function prepare(xid: Xid, markerSchema: string | undefined): string {
+  return `${withMarker(xid, markerSchema)}; PREPARE TRANSACTION ${literal(gidOf(xid))}`
+}
+
+export function commitOnePhase(xid: Xid, markerSchema: string | undefined): string {
+  return `${withMarker(xid, markerSchema)}; COMMIT`
+}
+
+export const COMMIT = 'COMMIT'
+export const ROLLBACK = 'ROLLBACK'
+
+export function commitPrepared(xid: Xid): string {
+  return `COMMIT PREPARED ${literal(gidOf(xid))}`
+}
+
+export function rollbackPrepared(xid: Xid): string {
+  return `ROLLBACK PREPARED ${literal(gidOf(xid))}`
+}
+
+/** Prepared transactions of this database; the view shows those of all databases. */
+export const LIST: string = `SELECT gid, owner::text AS owner,
+  (extract(epoch FROM prepared) * 1000)::bigint::text AS prepared_at
+  FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()`
+
+export function preparedBranch(gid: string, owner: string, preparedAt: string): PreparedBranch {
+  const xid = parseGid(gid)
+  const listed = { id: gid, preparedAtMs: Number(preparedAt), owner }
+  return xid === undefined ? listed : { ...listed, xid }
+}
+
+/** System identifier, start and timeline: the timeline of the last checkpoint lags a promotion. */
+export const IDENTITY: string = `SELECT
+  (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS server,
+  (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000)::bigint::text AS started_at,
+  substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8) AS timeline`
+
+export const SERVER: string = `SELECT pg_catalog.current_setting('server_version') AS version,
+  pg_catalog.current_setting('server_version_num') AS version_num,
+  pg_catalog.current_setting('max_prepared_transactions') AS max_prepared,
+  pg_catalog.pg_is_in_recovery()::text AS in_recovery,
+  pg_catalog.pg_backend_pid()::text AS pid`
+
+/** Whether the marker table exists, and which of the privileges that we need on it are missing. */
+export function markerState(schema: string): string {
+  return `SELECT c.oid::text AS oid, (
+    SELECT string_agg(p, ', ') FROM unnest(ARRAY['SELECT','INSERT','DELETE']) AS p
+    WHERE NOT pg_catalog.has_table_privilege(c.oid, p)) AS missing
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname = ${literal(schema)} AND c.relname = ${literal(MARKER_TABLE)}`
+}
+
+export function createMarkers(schema: string): readonly string[] {
+  return [
+    `CREATE TABLE IF NOT EXISTS ${table(schema)} (
+  gtrid varchar(64) COLLATE "C" NOT NULL,
+  bqual varchar(64) COLLATE "C" NOT NULL,
+  state varchar(16) COLLATE "C" NOT NULL CHECK (state IN ('${COMMITTED}', '${FENCED}')),
+  at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (gtrid, bqual)
+)`,
+  ]
+}
+
+export function readMarker(xid: Xid, schema: string): string {
+  return `SELECT state FROM ${table(schema)} WHERE ${keyOf(xid)}`
+}
+
+/** Puts a fence under the branch's key; waits for an insert in flight at most two seconds. */
+export function fenceMarker(xid: Xid, schema: string): string {
+  return `BEGIN; SET LOCAL lock_timeout = 2000; ${insert(xid, schema, FENCED)}; COMMIT`
+}
+
+export function deleteMarkers(gtrids: readonly string[], schema: string): string {
+  return `DELETE FROM ${table(schema)} WHERE gtrid IN (${gtrids.map(literal).join(', ')})`
+}
+
+export function listMarkers(prefix: string, limit: number, schema: string): string {
+  return `SELECT DISTINCT gtrid FROM ${table(schema)}
+  WHERE gtrid >= ${literal(prefix)} AND gtrid < ${literal(afterPrefix(prefix))}
+  ORDER BY gtrid LIMIT ${limit}`
+}
+
+/** How a transaction ended, with the identity and timeline under which that answer counts. */
+export function transactionStatus(xid8: string): string {
+  return `SELECT pg_catalog.pg_xact_status(${literal(xid8)}::xid8) AS status, identity.*
+  FROM (${IDENTITY}) AS identity`
+}
+
+function withMarker(xid: Xid, schema: string | undefined): string {
+  const marker = schema === undefined ? '' : `; ${insert(xid, schema, COMMITTED)}`
+  return identify(xid) + marker
+}
+
+/**
+ * The ELSE branch raises 22P02 with our words in it. It depends on current_setting(), which is
+ * stable and not immutable: the planner cannot fold it and raise for a branch that is ours.
+ */
+function check(xid: Xid, answer: string): string {
+  const setting = "pg_catalog.current_setting('unanimous.branch', true)"
+  return `SAVEPOINT ${SAVEPOINT}; SELECT CASE WHEN ${setting} = ${literal(gidOf(xid))} THEN ${answer}
+  ELSE (${literal(`${NOT_OURS}: `)} || coalesce(${setting}, ''))::int::text END AS xid8;
+  RELEASE SAVEPOINT ${SAVEPOINT}`
+}
+
+function insert(xid: Xid, schema: string, state: string): string {
+  const values = [xid.gtrid, xid.bqual, state].map(literal).join(', ')
+  return `INSERT INTO ${table(schema)} (gtrid, bqual, state) VALUES (${values})`
+}
+
+function keyOf(xid: Xid): string {
+  return `gtrid = ${literal(xid.gtrid)} AND bqual = ${literal(xid.bqual)}`
+}
+
+function table(schema: string): string {
+  return `${identifier(schema)}.${identifier(MARKER_TABLE)}`
+}

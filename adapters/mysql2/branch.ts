@@ -1,0 +1,242 @@
+/**
+ * An XA branch in MySQL or MariaDB, on one connection of the user's pool from its first statement to
+ * its end. MariaDB pins it: until phase two is over nothing else can run on that connection, and
+ * nobody else can finish the branch while it lives (T3).
+ *
+ *   new ─first statement─► active ─vote─► voting ─► prepared ─commit | rollback─► ended
+ *                            │              ├─► refused ─rollback─► ended
+ *                            │              └─► uncertain            (connection destroyed)
+ *                            └──commitOnePhase─► ended | uncertain
+ *
+ * The invariants are those of the Branch port. Two of them live here in one place each: the packets
+ * that vote go through `#ask` (rule 3), and a connection leaves through `#leave`.
+ */
+import {
+  type Branch,
+  type BranchEvidence,
+  type BranchRequest,
+  messageOf,
+  type OnePhaseAnswer,
+  type Refusal,
+  type ServerIdentity,
+  type Settlement,
+  type Vote,
+  type Xid,
+} from '../../src/adapter.ts'
+import { Gate } from '../dialect/gate.ts'
+import * as sql from '../dialect/mysql.ts'
+import { asMysqlError, NO_TABLE, provesNoEffect, refusalOf } from '../dialect/mysql-errors.ts'
+import type { MysqlHandle } from './driver-types.ts'
+import { enlist, type MysqlHome } from './enlist.ts'
+import { facade } from './facade.ts'
+import type { Session } from './pool.ts'
+import { finishPrepared, quietRollback } from './settle.ts'
+
+type State = 'new' | 'active' | 'voting' | 'refused' | 'prepared' | 'uncertain' | 'ended'
+
+type Answer =
+  | { readonly kind: 'done' }
+  /** The deciding verb took no effect, or was never sent. */
+  | { readonly kind: 'refused'; readonly refusal: Refusal }
+  /** The deciding verb's answer is lost, and the connection is gone. */
+  | { readonly kind: 'lost'; readonly cause: unknown }
+
+const NOT_BEGUN: Xid = { gtrid: '', bqual: '' }
+
+export class MysqlBranch implements Branch<MysqlHandle> {
+  readonly participant: string
+  readonly handle: MysqlHandle
+  readonly #home: MysqlHome
+  readonly #request: BranchRequest
+  readonly #gate: Gate
+  #state: State = 'new'
+  #session: Session | undefined
+  #xid: Xid | undefined
+  #server: ServerIdentity | undefined
+  #because: () => Error = () => new Error('the branch has ended')
+
+  constructor(home: MysqlHome, request: BranchRequest) {
+    this.participant = home.name
+    this.#home = home
+    this.#request = request
+    this.#gate = new Gate({
+      participant: home.name,
+      gtrid: request.gtrid,
+      enlist: () => request.enlist(),
+      open: (boundMs) => this.#open(boundMs),
+    })
+    this.handle = facade({
+      gate: this.#gate,
+      pool: home.pool,
+      session: () => this.#connected(),
+      broken: (cause) => this.#broken(cause),
+    })
+  }
+
+  get xid(): Xid | undefined {
+    return this.#xid
+  }
+
+  get enlisted(): boolean {
+    return this.#gate.enlisted
+  }
+
+  seal(because: () => Error): Refusal | undefined {
+    this.#because = because
+    const lost = this.#session?.lost
+    const death = lost === undefined ? undefined : connectionLost(lost)
+    return this.#gate.seal(because) ?? death
+  }
+
+  /** The server cannot tell: a branch is read-only if it was declared so, and the server held it to it. */
+  async probe(): Promise<'wrote' | 'read-only' | Refusal> {
+    return this.#request.readOnly ? 'read-only' : 'wrote'
+  }
+
+  async vote(): Promise<Vote> {
+    const markerSchema = this.#home.markerSchema()
+    const answer = await this.#ask((xid) => [...marked(xid, markerSchema), sql.prepare(xid)])
+    if (answer.kind === 'lost') return { kind: 'unknown', cause: answer.cause }
+    if (answer.kind === 'refused') return answer
+    this.#state = 'prepared'
+    return { kind: 'prepared', evidence: this.#evidence(markerSchema !== undefined) }
+  }
+
+  async commitOnePhase(wrote: boolean): Promise<OnePhaseAnswer> {
+    const markerSchema = wrote ? this.#home.markerSchema() : undefined
+    const marker = markerSchema !== undefined
+    const answer = await this.#ask((xid) => [...marked(xid, markerSchema), sql.commitOnePhase(xid)])
+    if (answer.kind === 'lost') {
+      if (wrote) return { kind: 'unknown', cause: answer.cause, evidence: this.#evidence(marker) }
+      // A lost answer to a read-only commit leaves nothing in doubt.
+      return { kind: 'refused', refusal: connectionLost(answer.cause) }
+    }
+    if (answer.kind === 'refused') {
+      await this.rollback()
+      return answer
+    }
+    this.#leave('release')
+    return { kind: 'committed', marker }
+  }
+
+  commit(): Promise<Settlement> {
+    return this.#finish('commit')
+  }
+
+  async rollback(): Promise<Settlement> {
+    if (this.#state === 'prepared') return this.#finish('rollback')
+    if (this.#state === 'voting') this.#lose(new Error('rolled back before the server had voted'))
+    if (this.#state === 'uncertain') return { kind: 'unknown', cause: this.#session?.lost }
+    this.#state = 'ended'
+    const session = this.#session
+    if (session === undefined) return { kind: 'answered' }
+    // Nothing was prepared: without its client the server can only roll the branch back.
+    const sound =
+      !this.#gate.busy &&
+      session.lost === undefined &&
+      this.#xid !== undefined &&
+      (await quietRollback(session, this.#home, this.#xid))
+    this.#leave(sound ? 'release' : 'destroy')
+    return { kind: 'answered' }
+  }
+
+  abandon(): void {
+    this.#leave('destroy')
+  }
+
+  async #open(boundMs: number): Promise<void> {
+    const begun = await enlist(this.#home, this.#request, boundMs, {
+      wanted: () => this.#state === 'new',
+      took: (session) => {
+        this.#session = session
+      },
+    })
+    this.#xid = begun.xid
+    this.#server = begun.server
+    if (this.#state === 'new') this.#state = 'active'
+  }
+
+  /** Sends statements of which the last one decides. */
+  async #ask(statements: (xid: Xid) => readonly string[]): Promise<Answer> {
+    const session = this.#connected()
+    const all = statements(this.#xid ?? NOT_BEGUN)
+    const texts = session.merges ? [all.join('; ')] : all
+    this.#state = 'voting'
+    for (const [at, text] of texts.entries()) {
+      const decides = at === texts.length - 1
+      if (session.lost !== undefined) return this.#failed(session.lost, false, false)
+      try {
+        await session.run(text)
+      } catch (cause) {
+        return this.#failed(cause, decides, texts.length < all.length)
+      }
+    }
+    return this.#state === 'voting' ? { kind: 'done' } : { kind: 'lost', cause: session.lost }
+  }
+
+  /** @param sent - whether the deciding verb may have reached the server */
+  #failed(cause: unknown, sent: boolean, merged: boolean): Answer {
+    const error = asMysqlError(cause)
+    const answered = error !== undefined && (!sent || provesNoEffect(error, merged))
+    if (this.#state === 'voting' && (answered || !sent)) {
+      this.#state = 'refused'
+      if (error === undefined) this.#session?.destroy(asError(cause))
+      if (error?.errno === NO_TABLE) this.#home.forgetContact()
+      const refusal = error === undefined ? connectionLost(cause) : refusalOf(error, cause)
+      return { kind: 'refused', refusal }
+    }
+    this.#lose(cause)
+    return { kind: 'lost', cause }
+  }
+
+  async #finish(verb: 'commit' | 'rollback'): Promise<Settlement> {
+    const session = this.#connected()
+    this.#state = 'ended'
+    const settlement = await finishPrepared(session, this.#home, this.#xid ?? NOT_BEGUN, verb)
+    this.#leave(settlement.kind === 'answered' ? 'release' : 'destroy')
+    return settlement
+  }
+
+  #evidence(marker: boolean): BranchEvidence {
+    return { server: this.#server ?? { server: '', startedAtMs: 0 }, marker }
+  }
+
+  #broken(cause: unknown): Error {
+    if (this.#state === 'ended' || this.#state === 'uncertain') return this.#because()
+    this.#gate.doom(connectionLost(cause))
+    this.#session?.destroy(asError(cause))
+    return asError(cause)
+  }
+
+  #lose(cause: unknown): void {
+    this.#state = 'uncertain'
+    this.#session?.destroy(asError(cause))
+  }
+
+  #leave(how: 'release' | 'destroy'): void {
+    const session = this.#session
+    this.#state = 'ended'
+    if (session === undefined) return
+    if (how === 'release' && session.lost === undefined) session.release()
+    else session.destroy(session.lost ?? new Error('the branch was rolled back'))
+  }
+
+  #connected(): Session {
+    if (this.#session === undefined) throw this.#because()
+    return this.#session
+  }
+}
+
+function marked(xid: Xid, markerSchema: string | undefined): readonly string[] {
+  const marker = markerSchema === undefined ? [] : [sql.insertMarker(xid, markerSchema)]
+  return [...marker, sql.end(xid)]
+}
+
+function connectionLost(cause: unknown): Refusal {
+  const reason = `the connection was lost: ${messageOf(cause)}`
+  return { code: 'CONNECTION_LOST', reason, retryable: true, cause }
+}
+
+function asError(cause: unknown): Error {
+  return cause instanceof Error ? cause : new Error(String(cause))
+}

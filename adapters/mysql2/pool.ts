@@ -1,0 +1,80 @@
+/**
+ * A connection between its leaving the user's pool and its return or end.
+ *
+ * Invariants:
+ *  1. From check-out to release it has listeners for its end; they leave with it.
+ *  2. It goes back to the pool only with no branch on it: the next borrower would be in it, and
+ *     MariaDB loses a prepared branch whose connection is reset (T2). Everything else is closed hard.
+ *  3. After `destroy` nothing pending is awaited for the server's sake: mysql2's own destroy() only
+ *     half-closes, so the socket is destroyed first, and with an error: without one mysql2 leaves
+ *     what was pending unsettled for ever.
+ */
+import { type Clock, LATE, within } from '../../src/adapter.ts'
+import type { MysqlConnection, MysqlPoolConnection, MysqlPromisePool } from './driver-types.ts'
+
+export type Row = Readonly<Record<string, unknown>>
+
+export class Session {
+  readonly connection: MysqlPoolConnection
+  #lost: Error | undefined
+  #gone = false
+  readonly #onEnd = (cause?: Error): void => {
+    this.#lost ??= cause ?? new Error('the server closed the connection')
+  }
+
+  constructor(connection: MysqlPoolConnection) {
+    this.connection = connection
+    connection.connection.on('error', this.#onEnd)
+    connection.connection.on('end', this.#onEnd)
+  }
+
+  /** What ended the connection, once it is known to be dead. */
+  get lost(): Error | undefined {
+    return this.#lost
+  }
+
+  /** Whether several statements may travel in one packet. */
+  get merges(): boolean {
+    return this.connection.connection.config.multipleStatements === true
+  }
+
+  run(text: string): Promise<readonly Row[]> {
+    return run(this.connection, text)
+  }
+
+  release(): void {
+    if (this.#gone) return
+    this.#gone = true
+    this.connection.connection.removeListener('error', this.#onEnd)
+    this.connection.connection.removeListener('end', this.#onEnd)
+    this.connection.release()
+  }
+
+  destroy(cause: Error): void {
+    this.#lost ??= cause
+    if (this.#gone) return
+    this.#gone = true
+    this.connection.connection.stream.destroy(new Error(cause.message, { cause }))
+    this.connection.destroy()
+  }
+}
+
+/** One text of ours, whatever the pool's own settings make of rows and values. */
+export async function run(connection: MysqlConnection, sql: string): Promise<readonly Row[]> {
+  const plain = { sql, rowsAsArray: false, nestTables: false, typeCast: true }
+  const [answer] = (await connection.query(plain)) as [unknown]
+  return Array.isArray(answer) ? (answer as readonly Row[]) : []
+}
+
+/** Takes a connection within the bound; one that arrives later goes straight back. */
+export async function acquire(
+  pool: MysqlPromisePool,
+  clock: Clock,
+  boundMs: number,
+): Promise<Session | typeof LATE> {
+  const connecting = pool.getConnection() as Promise<MysqlPoolConnection>
+  const connection = await within(clock, boundMs, connecting)
+  if (connection !== LATE) return new Session(connection)
+  connecting.then((late) => late.release()).catch(() => undefined)
+  return LATE
+}

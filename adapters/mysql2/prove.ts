@@ -1,0 +1,102 @@
+/**
+ * How a branch ended, by PROOF.md §3. Runs on the participant's own connection.
+ *
+ * Order, for a branch that voted: the list first; only a marker that is read after a list without
+ * the branch, by a locking read, proves a rollback by its absence.
+ */
+import type {
+  BranchEvidence,
+  PreparedBranch,
+  Proof,
+  ServerIdentity,
+  ServerLife,
+  Xid,
+} from '../../src/adapter.ts'
+import { COMMITTED } from '../dialect/markers.ts'
+import * as sql from '../dialect/mysql.ts'
+import { asMysqlError, DUPLICATE_KEY, LOCK_WAIT_TIMEOUT } from '../dialect/mysql-errors.ts'
+import { preparedBranch, type RecoverRow } from '../dialect/mysql-xids.ts'
+import type { Row } from './pool.ts'
+
+interface Runner {
+  run(text: string): Promise<readonly Row[]>
+}
+
+export async function list(own: Runner, flavour: sql.Flavour): Promise<readonly PreparedBranch[]> {
+  const rows = await own.run(sql.recover(flavour))
+  return rows.map((row) => preparedBranch(row as Row & RecoverRow))
+}
+
+export function isListed(branches: readonly PreparedBranch[], xid: Xid): boolean {
+  return branches.some((one) => one.xid?.gtrid === xid.gtrid && one.xid.bqual === xid.bqual)
+}
+
+export async function prove(
+  own: Runner,
+  flavour: sql.Flavour,
+  xid: Xid,
+  evidence: BranchEvidence,
+  markerSchema: string | undefined,
+): Promise<Proof> {
+  if (isListed(await list(own, flavour), xid)) return { kind: 'look-again' }
+  const life = lifeOf(identityIn(await own.run(sql.identity(flavour))), evidence.server)
+  if (!evidence.marker || markerSchema === undefined) return { kind: 'none', life }
+  return unlessLocked(async () => {
+    const marker = await readMarker(own, xid, markerSchema)
+    if (marker === COMMITTED) return { kind: 'committed', by: 'marker' }
+    // A marker that is absent from another server proves nothing.
+    return life === 'other-server' ? { kind: 'none', life } : { kind: 'rolled-back', by: 'marker' }
+  })
+}
+
+export async function proveOnePhase(
+  own: Runner,
+  flavour: sql.Flavour,
+  xid: Xid,
+  evidence: BranchEvidence,
+  markerSchema: string | undefined,
+): Promise<Proof> {
+  const life = lifeOf(identityIn(await own.run(sql.identity(flavour))), evidence.server)
+  if (!evidence.marker || markerSchema === undefined || life === 'other-server') {
+    return { kind: 'none', life }
+  }
+  return unlessLocked(async () => {
+    try {
+      await own.run(sql.fenceMarker(xid, markerSchema))
+      return { kind: 'rolled-back', by: 'marker' }
+    } catch (cause) {
+      if (asMysqlError(cause)?.errno !== DUPLICATE_KEY) throw cause
+    }
+    const marker = await readMarker(own, xid, markerSchema)
+    if (marker === undefined) return { kind: 'look-again' }
+    return { kind: marker === COMMITTED ? 'committed' : 'rolled-back', by: 'marker' }
+  })
+}
+
+export function identityIn(rows: readonly Row[]): ServerIdentity {
+  const [row] = rows
+  const startedAtS = Number(row?.['started_at'])
+  // SET timestamp in the session bends both terms; such an answer identifies nothing.
+  if (!(startedAtS > 0)) throw new Error("the server's start time cannot be read in this session")
+  return { server: String(row?.['server']), startedAtMs: startedAtS * 1000 }
+}
+
+async function readMarker(own: Runner, xid: Xid, schema: string): Promise<string | undefined> {
+  const [row] = await own.run(sql.readMarker(xid, schema))
+  return row === undefined ? undefined : String(row['state'])
+}
+
+async function unlessLocked(work: () => Promise<Proof>): Promise<Proof> {
+  try {
+    return await work()
+  } catch (cause) {
+    if (asMysqlError(cause)?.errno !== LOCK_WAIT_TIMEOUT) throw cause
+    return { kind: 'look-again', cause }
+  }
+}
+
+/** The start is exact to the second; a clock that was set while the server ran moves both terms. */
+function lifeOf(now: ServerIdentity, recorded: ServerIdentity): ServerLife {
+  if (now.server !== recorded.server) return 'other-server'
+  return Math.abs(now.startedAtMs - recorded.startedAtMs) < 1_000 ? 'same' : 'restarted'
+}

@@ -1,0 +1,155 @@
+/**
+ * Ending branches: a plain rollback on the branch's own connection, phase two there, and phase two
+ * from the participant's own connection when the branch's is not ours any more.
+ */
+import {
+  type Clock,
+  type Decision,
+  LATE,
+  parseBqual,
+  type Settlement,
+  sleep,
+  UnanimousError,
+  within,
+  type Xid,
+} from '../../src/adapter.ts'
+import * as sql from '../dialect/mysql.ts'
+import {
+  asMysqlError,
+  type MysqlError,
+  NO_SUCH_THREAD,
+  NOTA,
+  saysRolledBack,
+} from '../dialect/mysql-errors.ts'
+import type { Row } from './pool.ts'
+
+interface Runner {
+  run(text: string): Promise<readonly Row[]>
+}
+
+interface Bound {
+  readonly name: string
+  readonly clock: Clock
+  readonly answerMs: number
+}
+
+/**
+ * Rolls an unprepared branch back; answers whether the connection is known to be free. XA END may
+ * fail (idle already, or doomed); MySQL needs it all the same before XA ROLLBACK of a doomed branch.
+ */
+export async function quietRollback(session: Runner, bound: Bound, xid: Xid): Promise<boolean> {
+  const work = async (): Promise<boolean> => {
+    try {
+      await session.run(sql.end(xid))
+    } catch (cause) {
+      if (asMysqlError(cause) === undefined) return false
+    }
+    await session.run(sql.rollback(xid))
+    return true
+  }
+  try {
+    return (await within(bound.clock, bound.answerMs, work())) === true
+  } catch {
+    return false
+  }
+}
+
+/** Phase two on the branch's own connection, where 1397 does mean that the branch is gone. */
+export async function finishPrepared(
+  session: Runner,
+  bound: Bound,
+  xid: Xid,
+  verb: 'commit' | 'rollback',
+): Promise<Settlement> {
+  try {
+    const text = verb === 'commit' ? sql.commit(xid) : sql.rollback(xid)
+    const rows = await within(bound.clock, bound.answerMs, session.run(text))
+    if (rows !== LATE) return { kind: 'answered' }
+    return { kind: 'unknown', cause: new Error(`no answer within ${bound.answerMs} ms`) }
+  } catch (cause) {
+    const error = asMysqlError(cause)
+    if (error?.errno === NOTA) return { kind: 'absent', cause }
+    return rolledBack(error, verb, cause) ?? { kind: 'unknown', cause }
+  }
+}
+
+const PAUSE_MS = 25
+const TRIES = 20
+/** After a session's end MariaDB answers 1397 for some milliseconds more: first wait, then KILL. */
+const PATIENCE = 3
+
+/**
+ * Phase two from another connection (T3). MariaDB answers 1397 both for a branch that it does not
+ * know and for one whose session still lives; only the list tells them apart. The session is ended
+ * when the branch is still listed after a pause, and its bqual names it.
+ *
+ * @param own - throws out of here whatever is not an answer
+ */
+export async function settleFrom(
+  own: Runner & { listed(xid: Xid): Promise<boolean>; threadId(): Promise<number> },
+  bound: Bound,
+  xid: Xid,
+  decision: Decision,
+): Promise<Settlement> {
+  const verb = decision === 'commit' ? 'commit' : 'rollback'
+  let attached: unknown
+  for (let tries = 1; tries <= TRIES; tries += 1) {
+    try {
+      await own.run(verb === 'commit' ? sql.commit(xid) : sql.rollback(xid))
+      return { kind: 'answered' }
+    } catch (cause) {
+      const error = asMysqlError(cause)
+      const ended = rolledBack(error, verb, cause)
+      if (ended !== undefined) return ended
+      if (error?.errno !== NOTA) throw cause
+      if (!(await own.listed(xid))) return { kind: 'absent', cause }
+      attached = cause
+    }
+    if (tries === PATIENCE) {
+      const hindrance = await endSession(own, bound, xid)
+      if (hindrance !== undefined) return { kind: 'later', cause: hindrance }
+    }
+    await sleep(bound.clock, PAUSE_MS)
+  }
+  return { kind: 'later', cause: attached }
+}
+
+/** Answers why the session that holds the branch could not be ended. */
+async function endSession(
+  own: Runner & { threadId(): Promise<number> },
+  bound: Bound,
+  xid: Xid,
+): Promise<unknown> {
+  const { threadId } = parseBqual(xid.bqual)
+  // An id that is now our own was the branch's in an earlier life of the server.
+  if (threadId === undefined || threadId === (await own.threadId())) {
+    return new UnanimousError('PARTICIPANT_UNFIT', `${bound.name}: a session holds the branch`, {
+      hint: 'end the session that prepared it: SHOW PROCESSLIST, then KILL',
+    })
+  }
+  try {
+    await own.run(sql.kill(threadId))
+    return undefined
+  } catch (cause) {
+    const error = asMysqlError(cause)
+    if (error === undefined) throw cause
+    if (error.errno === NO_SUCH_THREAD) return undefined
+    return new UnanimousError('PARTICIPANT_UNFIT', `${bound.name}: ${error.message}`, {
+      hint: `GRANT CONNECTION_ADMIN (MariaDB: CONNECTION ADMIN) ON *.* to the user, or KILL ${threadId}`,
+      cause,
+    })
+  }
+}
+
+/**
+ * XA_RB* is the answer that a rollback wants. To a commit it is none: MariaDB gives it for a branch
+ * that changed nothing (T7), where it is harmless, and that is for proof to tell.
+ */
+function rolledBack(
+  error: MysqlError | undefined,
+  verb: 'commit' | 'rollback',
+  cause: unknown,
+): Settlement | undefined {
+  if (error === undefined || !saysRolledBack(error)) return undefined
+  return verb === 'rollback' ? { kind: 'answered' } : { kind: 'absent', cause }
+}

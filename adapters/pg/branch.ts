@@ -1,0 +1,300 @@
+/**
+ * A branch in PostgreSQL, on one connection of the user's pool from its first statement to its end.
+ *
+ *   new ─first statement─► active ─vote─► voting ─► prepared ─commit | rollback─► ended
+ *                            │              ├─► refused ─rollback─► ended
+ *                            │              └─► uncertain            (connection destroyed)
+ *                            └──commitOnePhase─► ended | uncertain
+ *
+ * The invariants are those of the Branch port. Two of them live here in one place each: every error
+ * of a verb goes through `#failed` (rule 3), and a connection leaves through `#leave`.
+ */
+import {
+  type Branch,
+  type BranchEvidence,
+  type BranchRequest,
+  formatBqual,
+  type OnePhaseAnswer,
+  type Refusal,
+  type ServerIdentity,
+  type Settlement,
+  type Vote,
+  type Xid,
+} from '../../src/adapter.ts'
+import { Gate } from '../dialect/gate.ts'
+import * as sql from '../dialect/postgres.ts'
+import {
+  ABORTED_BLOCK,
+  asPostgresError,
+  endedByApplication,
+  NO_TABLE,
+  provesNoEffect,
+  refusalOf,
+} from '../dialect/postgres-errors.ts'
+import type { PgHandle, PgResult } from './driver-types.ts'
+import { enlist, type PgHome } from './enlist.ts'
+import { facade, Observed, swallowed } from './facade.ts'
+import type { Session } from './pool.ts'
+import { finishPrepared, quietRollback } from './settle.ts'
+
+type State = 'new' | 'active' | 'voting' | 'refused' | 'prepared' | 'uncertain' | 'ended'
+
+/** A listed error: the packet took no effect. */
+interface Refused {
+  readonly kind: 'refused'
+  readonly refusal: Refusal
+}
+
+/** Everything else: the connection is gone, and with it the answer. */
+interface Lost {
+  readonly kind: 'lost'
+  readonly refusal: Refusal
+}
+
+const NOT_COMMITTED = { kind: 'answered' } as const
+
+export class PgBranch implements Branch<PgHandle> {
+  readonly participant: string
+  readonly handle: PgHandle
+  readonly #home: PgHome
+  readonly #request: BranchRequest
+  readonly #xid: Xid
+  readonly #gate: Gate
+  readonly #observed = new Observed()
+  #state: State = 'new'
+  #session: Session | undefined
+  #server: ServerIdentity | undefined
+  #xid8: string | undefined
+  #because: () => Error = () => new Error('the branch has ended')
+
+  constructor(home: PgHome, request: BranchRequest) {
+    this.participant = home.name
+    this.#home = home
+    this.#request = request
+    this.#xid = { gtrid: request.gtrid, bqual: formatBqual(home.name) }
+    this.#gate = new Gate({
+      participant: home.name,
+      gtrid: request.gtrid,
+      enlist: () => request.enlist(),
+      open: (boundMs) => this.#open(boundMs),
+    })
+    this.handle = facade({
+      participant: home.name,
+      gate: this.#gate,
+      observed: this.#observed,
+      session: () => this.#connected(),
+      broken: (cause) => this.#broken(cause),
+    })
+  }
+
+  get xid(): Xid | undefined {
+    return this.#server === undefined ? undefined : this.#xid
+  }
+
+  get enlisted(): boolean {
+    return this.#gate.enlisted
+  }
+
+  seal(because: () => Error): Refusal | undefined {
+    this.#because = because
+    const lost = this.#session?.lost
+    const death = lost === undefined ? undefined : connectionLost(lost)
+    return this.#gate.seal(because) ?? death ?? this.#observed.refusal()
+  }
+
+  async probe(): Promise<'wrote' | 'read-only' | Refusal> {
+    if (this.#observed.wrote) return 'wrote'
+    const answer = await this.#ask(sql.probe(this.#xid))
+    if (answer.kind !== 'results') return answer.refusal
+    this.#xid8 = xid8In(answer.results)
+    return this.#xid8 === undefined ? 'read-only' : 'wrote'
+  }
+
+  async vote(): Promise<Vote> {
+    const markerSchema = this.#home.markerSchema()
+    this.#state = 'voting'
+    const answer = await this.#ask(sql.prepare(this.#xid, markerSchema))
+    if (answer.kind === 'lost') return { kind: 'unknown', cause: answer.refusal.cause }
+    if (answer.kind === 'refused') return { kind: 'refused', refusal: answer.refusal }
+    const tags = sql.voteTags(markerSchema !== undefined, 'PREPARE')
+    if (!sameTags(answer.results, tags)) return { kind: 'refused', refusal: this.#unexpected() }
+    this.#state = 'prepared'
+    const xid8 = xid8In(answer.results)
+    const evidence = this.#evidence(markerSchema !== undefined)
+    return { kind: 'prepared', evidence: xid8 === undefined ? evidence : { ...evidence, xid8 } }
+  }
+
+  async commitOnePhase(wrote: boolean): Promise<OnePhaseAnswer> {
+    const markerSchema = wrote ? this.#home.markerSchema() : undefined
+    // Without a marker the transaction id is the only proof, so it must be here before COMMIT goes.
+    if (wrote && markerSchema === undefined && this.#xid8 === undefined) {
+      const answer = await this.#ask(sql.identify(this.#xid))
+      if (answer.kind !== 'results') return this.#refuseOnePhase(answer.refusal)
+      this.#xid8 = xid8In(answer.results)
+    }
+    const marked = markerSchema !== undefined
+    const text = marked ? sql.commitOnePhase(this.#xid, markerSchema) : sql.COMMIT
+    const tags = marked ? sql.voteTags(true, 'COMMIT') : ['COMMIT']
+    this.#state = 'voting'
+    const answer = await this.#ask(text)
+    if (answer.kind === 'refused') return this.#refuseOnePhase(answer.refusal)
+    if (answer.kind === 'lost') {
+      // A lost answer to a read-only COMMIT leaves nothing in doubt.
+      if (!wrote) return this.#refuseOnePhase(answer.refusal)
+      return { kind: 'unknown', cause: answer.refusal.cause, evidence: this.#evidence(marked) }
+    }
+    if (!sameTags(answer.results, tags)) return this.#refuseOnePhase(this.#unexpected())
+    this.#leave('release')
+    return { kind: 'committed', marker: marked }
+  }
+
+  commit(): Promise<Settlement> {
+    return this.#finish(sql.commitPrepared(this.#xid), 'COMMIT')
+  }
+
+  async rollback(): Promise<Settlement> {
+    const state = this.#state
+    if (state === 'prepared') return this.#finish(sql.rollbackPrepared(this.#xid), 'ROLLBACK')
+    if (state === 'voting') this.#lose(new Error('rolled back before the server had voted'))
+    if (this.#state === 'uncertain') return { kind: 'unknown', cause: this.#session?.lost }
+    this.#state = 'ended'
+    const session = this.#session
+    if (session === undefined) return NOT_COMMITTED
+    if (this.#gate.busy || session.lost !== undefined) {
+      // Nothing was prepared: without its client the server can only roll the block back.
+      this.#leave('destroy')
+    } else {
+      const sound = await quietRollback(session, this.#home)
+      this.#leave(sound ? 'release' : 'destroy')
+    }
+    if (!this.#observed.ended) return NOT_COMMITTED
+    return { kind: 'absent', cause: new Error(endedByApplication().reason) }
+  }
+
+  abandon(): void {
+    this.#leave('destroy')
+  }
+
+  async #open(boundMs: number): Promise<void> {
+    const enlisted = await enlist(this.#home, this.#request, this.#xid, boundMs, {
+      wanted: () => this.#state === 'new',
+      took: (session) => {
+        this.#session = session
+      },
+    })
+    this.#server = enlisted
+    if (this.#state === 'new') this.#state = 'active'
+  }
+
+  /** Sends a packet of ours while nothing of ours is prepared. */
+  async #ask(
+    text: string,
+  ): Promise<{ kind: 'results'; results: readonly PgResult[] } | Refused | Lost> {
+    const session = this.#connected()
+    if (session.lost !== undefined) {
+      this.#state = 'refused'
+      return { kind: 'refused', refusal: connectionLost(session.lost) }
+    }
+    const asked = this.#state
+    try {
+      const results = await session.run(text)
+      if (this.#state === asked) return { kind: 'results', results }
+      return { kind: 'lost', refusal: connectionLost(session.lost) }
+    } catch (cause) {
+      return this.#failed(cause, asked)
+    }
+  }
+
+  #failed(cause: unknown, asked: State): Refused | Lost {
+    const error = asPostgresError(cause)
+    if (error !== undefined && provesNoEffect(error) && this.#state === asked) {
+      this.#state = 'refused'
+      if (error.code === NO_TABLE) this.#home.forgetContact()
+      return { kind: 'refused', refusal: this.#refusal(cause) }
+    }
+    // Only a packet that can prepare or commit leaves doubt behind.
+    if (asked === 'voting') this.#lose(cause)
+    else this.#session?.destroy(asError(cause))
+    return { kind: asked === 'voting' ? 'lost' : 'refused', refusal: connectionLost(cause) }
+  }
+
+  #refusal(cause: unknown): Refusal {
+    const error = asPostgresError(cause)
+    if (error?.code === ABORTED_BLOCK) {
+      return this.#observed.refusal() ?? swallowed(this.#observed.abortedBy ?? cause)
+    }
+    return error === undefined ? connectionLost(cause) : refusalOf(error, cause)
+  }
+
+  /** The packet ran to its end, yet not as we wrote it: T8, the tag says that nothing was kept. */
+  #unexpected(): Refusal {
+    this.#state = 'refused'
+    return this.#observed.refusal() ?? endedByApplication()
+  }
+
+  async #refuseOnePhase(refusal: Refusal): Promise<OnePhaseAnswer> {
+    if (this.#state !== 'uncertain') await this.rollback()
+    return { kind: 'refused', refusal }
+  }
+
+  async #finish(text: string, tag: string): Promise<Settlement> {
+    const session = this.#connected()
+    this.#state = 'ended'
+    const settlement = await finishPrepared(session, this.#home, text, tag)
+    this.#leave(settlement.kind === 'unknown' ? 'destroy' : 'release')
+    return settlement
+  }
+
+  #evidence(marker: boolean): BranchEvidence {
+    const server = this.#server ?? { server: '', startedAtMs: 0 }
+    return { server, marker, ...(this.#xid8 === undefined ? {} : { xid8: this.#xid8 }) }
+  }
+
+  #broken(cause: unknown): Error {
+    if (this.#state === 'ended' || this.#state === 'uncertain') return this.#because()
+    this.#gate.doom(connectionLost(cause))
+    this.#session?.destroy(asError(cause))
+    return asError(cause)
+  }
+
+  #lose(cause: unknown): void {
+    this.#state = 'uncertain'
+    this.#session?.destroy(asError(cause))
+  }
+
+  #leave(how: 'release' | 'destroy'): void {
+    const session = this.#session
+    this.#state = 'ended'
+    if (session === undefined) return
+    if (how === 'release' && session.lost === undefined) session.release()
+    else session.destroy(session.lost ?? new Error('the branch was rolled back'))
+  }
+
+  #connected(): Session {
+    if (this.#session === undefined) throw this.#because()
+    return this.#session
+  }
+}
+
+function connectionLost(cause: unknown): Refusal {
+  return {
+    code: 'CONNECTION_LOST',
+    reason: `the connection was lost: ${cause instanceof Error ? cause.message : String(cause)}`,
+    retryable: true,
+    cause,
+  }
+}
+
+function asError(cause: unknown): Error {
+  return cause instanceof Error ? cause : new Error(String(cause))
+}
+
+function sameTags(results: readonly PgResult[], tags: readonly string[]): boolean {
+  return results.length === tags.length && results.every((one, at) => one.command === tags[at])
+}
+
+/** The transaction id that a vote packet or a probe answered; `undefined` when none is assigned. */
+function xid8In(results: readonly PgResult[]): string | undefined {
+  const xid8 = results[1]?.rows[0]?.['xid8']
+  return typeof xid8 === 'string' && xid8 !== '' ? xid8 : undefined
+}

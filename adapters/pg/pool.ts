@@ -1,0 +1,68 @@
+/**
+ * A connection between its leaving the user's pool and its return or end.
+ *
+ * Invariants:
+ *  1. From check-out to release it has an error listener: without one a dying connection ends the
+ *     process. The listener leaves with it.
+ *  2. It goes back to the pool only outside a transaction; a connection of unknown state is closed
+ *     hard and never goes back.
+ *  3. After `destroy` nothing pending is awaited for the server's sake: it rejects here.
+ */
+import { type Clock, LATE, within } from '../../src/adapter.ts'
+import type { PgPool, PgPoolClient, PgResult } from './driver-types.ts'
+
+export class Session {
+  readonly client: PgPoolClient
+  #lost: Error | undefined
+  #gone = false
+  readonly #onError = (cause: Error): void => {
+    this.#lost ??= cause
+  }
+
+  constructor(client: PgPoolClient) {
+    this.client = client
+    client.on('error', this.#onError)
+  }
+
+  /** What ended the connection, once it is known to be dead. */
+  get lost(): Error | undefined {
+    return this.#lost
+  }
+
+  /** One simple query; one result a statement. */
+  async run(text: string): Promise<readonly PgResult[]> {
+    const answer = await this.client.query(text)
+    return Array.isArray(answer) ? answer : [answer]
+  }
+
+  release(): void {
+    if (this.#gone) return
+    this.#gone = true
+    // The pool puts its own listener on before ours goes.
+    this.client.release()
+    this.client.removeListener('error', this.#onError)
+  }
+
+  /** Our listener stays on the dead client: it may report its death more than once. */
+  destroy(cause: Error): void {
+    this.#lost ??= cause
+    if (this.#gone) return
+    this.#gone = true
+    // release(true) first: it marks the client as ending, so that its death is no pool error.
+    this.client.release(true)
+    this.client.connection?.stream.destroy()
+  }
+}
+
+/** Takes a connection within the bound; one that arrives later goes straight back. */
+export async function acquire(
+  pool: PgPool,
+  clock: Clock,
+  boundMs: number,
+): Promise<Session | typeof LATE> {
+  const connecting = pool.connect() as Promise<PgPoolClient>
+  const client = await within(clock, boundMs, connecting)
+  if (client !== LATE) return new Session(client)
+  connecting.then((late) => late.release()).catch(() => undefined)
+  return LATE
+}

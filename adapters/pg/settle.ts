@@ -1,0 +1,58 @@
+/**
+ * Ending branches on a connection: plain ROLLBACK, and phase two with its table of answers.
+ */
+import { type Clock, LATE, type Settlement, UnanimousError, within } from '../../src/adapter.ts'
+import * as sql from '../dialect/postgres.ts'
+import { asPostgresError, SETTLE_ANSWERS } from '../dialect/postgres-errors.ts'
+import type { PgResult } from './driver-types.ts'
+
+interface Runner {
+  run(text: string): Promise<readonly PgResult[]>
+}
+
+interface Bound {
+  readonly name: string
+  readonly clock: Clock
+  readonly answerMs: number
+}
+
+/** Rolls an unprepared block back; answers whether the connection is known to be outside of one. */
+export async function quietRollback(session: Runner, bound: Bound): Promise<boolean> {
+  try {
+    const results = await within(bound.clock, bound.answerMs, session.run(sql.ROLLBACK))
+    return results !== LATE && results[0]?.command === 'ROLLBACK'
+  } catch {
+    return false
+  }
+}
+
+/** COMMIT PREPARED or ROLLBACK PREPARED. After `unknown` the connection is not to be used again. */
+export async function finishPrepared(
+  session: Runner,
+  bound: Bound,
+  text: string,
+  tag: string,
+): Promise<Settlement> {
+  try {
+    const results = await within(bound.clock, bound.answerMs, session.run(text))
+    if (results === LATE) {
+      return { kind: 'unknown', cause: new Error(`no answer within ${bound.answerMs} ms`) }
+    }
+    if (results[0]?.command === tag) return { kind: 'answered' }
+    return { kind: 'unknown', cause: new Error(`${text} was answered by ${results[0]?.command}`) }
+  } catch (cause) {
+    return settlementOf(bound.name, cause)
+  }
+}
+
+function settlementOf(name: string, cause: unknown): Settlement {
+  const error = asPostgresError(cause)
+  const answer = error === undefined ? undefined : SETTLE_ANSWERS.get(error.code)
+  if (error === undefined || answer === undefined) return { kind: 'unknown', cause }
+  if (answer.hint === undefined) return { kind: answer.kind, cause }
+  const hinted = new UnanimousError('PARTICIPANT_UNFIT', `${name}: ${error.message}`, {
+    hint: answer.hint,
+    cause,
+  })
+  return { kind: answer.kind, cause: hinted }
+}

@@ -1,0 +1,119 @@
+/**
+ * What the contract suite needs to know of a database and its driver. One harness stands for one
+ * adapter on one server.
+ */
+import type { Participant } from 'unanimous/adapter'
+import {
+  type Branch,
+  type BranchRequest,
+  type IsolationLevel,
+  systemClock,
+} from 'unanimous/adapter'
+import type { WireProxy } from '../support/wire-proxy.ts'
+
+export type Row = Readonly<Record<string, unknown>>
+
+export interface OpenOptions {
+  /** Whether the table of marker rows exists. Default: no. */
+  readonly markers?: boolean
+  /** Connections of the pool. Default: 3. */
+  readonly poolSize?: number
+  /** Several statements may travel in one packet, where the driver has a switch for it. */
+  readonly merges?: boolean
+  readonly answerMs?: number
+  /** The case closes the participant itself. */
+  readonly closes?: boolean
+}
+
+/** A participant over a pool of its own, behind a proxy that can cut its connections. */
+export interface Opened {
+  readonly participant: Participant
+  readonly warnings: readonly string[]
+  readonly proxy: WireProxy
+  /** Runs a statement through a branch's handle, as an application would. */
+  run(branch: Branch, text: string): Promise<readonly Row[]>
+  /** Runs a text on a connection of the pool and gives it back as it is: a careless borrower. */
+  leak(text: string): Promise<void>
+  pool(): PoolCounts
+  close(): Promise<void>
+}
+
+export interface PoolCounts {
+  readonly total: number
+  readonly idle: number
+  /** Listeners for `error` and `end` on the pool's idle connections, all together. */
+  readonly listeners: number
+}
+
+/** A connection of the test's own. */
+export interface RawSession {
+  run(text: string): Promise<readonly Row[]>
+  close(): void
+}
+
+export interface ContractHarness {
+  open(options?: OpenOptions): Promise<Opened>
+  /** As the superuser, in the test's database. */
+  session(): Promise<RawSession>
+  /** A statement that answers its own session's id as `id`. */
+  readonly sessionId: string
+  /** A statement that takes this many seconds. */
+  sleep(seconds: number): string
+  killSession(id: unknown): string
+  /** What phase one, and what a commit without it, are called on the wire. */
+  readonly verbs: { readonly prepare: string; readonly commitOnePhase: string; commit: string }
+  /** A statement after whose failure the branch cannot commit; what comes before it, and where. */
+  readonly dooming: {
+    readonly statement: string
+    readonly inBranch: readonly string[]
+    readonly elsewhere: readonly string[]
+  }
+  /** Transaction control that must be refused before anything is sent. */
+  readonly control: readonly string[]
+  /** Statements that look like transaction control and must pass, in this order. */
+  readonly allowed: readonly string[]
+  /** Prepares a branch that is not ours, and answers its verbs. */
+  foreign(session: RawSession, name: string): Promise<{ readonly rollback: string }>
+  /** Locks the marker table against inserts until the session is closed. */
+  lockMarkers(holder: RawSession): Promise<void>
+  /** Whether the transaction id of a branch proves how it ended. */
+  readonly hasTransactionIds: boolean
+  /** Whether a PREPARE may wait in the server behind a blocked statement of the same packet (T4). */
+  readonly votesInOnePacket: boolean
+}
+
+const LOG_ID = Array.from({ length: 16 }, () => Math.floor(Math.random() * 10)).join('')
+export const GTRID_PREFIX: string = `una1-${LOG_ID}-1.01234567-`
+let sequence = 0
+
+/** A branch as a transaction would ask for it. */
+export function branchOf(
+  opened: Opened,
+  request: { isolation?: IsolationLevel; readOnly?: boolean; boundMs?: number } = {},
+): Branch {
+  sequence += 1
+  const asked: BranchRequest = {
+    gtrid: GTRID_PREFIX + sequence.toString(36),
+    isolation: request.isolation,
+    readOnly: request.readOnly ?? false,
+    enlist: () => request.boundMs ?? 10_000,
+  }
+  return opened.participant.branch(asked)
+}
+
+export const sealed = (): Error => new Error('sealed')
+
+/** Waits until the answer is yes, for at most ten seconds. */
+export async function eventually(what: string, ask: () => Promise<boolean>): Promise<void> {
+  const until = systemClock.monotonic() + 10_000
+  while (!(await ask())) {
+    if (systemClock.monotonic() > until) throw new Error(`never came true: ${what}`)
+    await pause(20)
+  }
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
+}

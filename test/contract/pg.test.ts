@@ -1,0 +1,205 @@
+/** The participant contract on PostgreSQL, and the traps of database-facts.md that are its own. */
+import pg from 'pg'
+import { systemClock } from 'unanimous/adapter'
+import { type PostgresOptions, postgres } from 'unanimous/pg'
+import { afterAll, describe, expect, test } from 'vitest'
+import { testDatabases } from '../support/databases.ts'
+import { GTRID_PREFIX } from './harness.ts'
+import { participantContract } from './participant-contract.ts'
+import { pgHarness, pgSession } from './pg-harness.ts'
+import { drivers, votes } from './pg-traps.ts'
+
+const { postgres: database } = await testDatabases()
+const harness = pgHarness(database.url)
+const SERVER = `PostgreSQL ${database.version}`
+
+describe(`contract on ${SERVER}`, () => {
+  for (const one of participantContract) test(one.name, () => one.run(harness))
+})
+
+describe(`traps on ${SERVER}`, () => {
+  for (const one of [...votes, ...drivers]) test(one.name, () => one.run(harness))
+})
+
+describe(`settings and privileges on ${SERVER}`, () => {
+  const ends: (() => Promise<unknown>)[] = []
+  afterAll(async () => {
+    for (const end of ends.reverse()) await end()
+  })
+
+  function participantAt(url: string, options: PostgresOptions = {}) {
+    const pool = new pg.Pool({ connectionString: url, max: 2 })
+    const participant = postgres(pool, options).create({
+      name: 'ledger',
+      clock: systemClock,
+      warn: () => undefined,
+    })
+    ends.push(
+      () => pool.end(),
+      () => participant.close(),
+    )
+    let sequence = 0
+    const branch = () => {
+      sequence += 1
+      const gtrid = `${GTRID_PREFIX}${Date.now().toString(36)}${sequence}`
+      const request = { gtrid, isolation: undefined, readOnly: false, enlist: () => 10_000 }
+      return participant.branch(request)
+    }
+    return { participant, branch }
+  }
+
+  function urlOf(change: { user?: string; database?: string }): string {
+    const url = new URL(database.url)
+    if (change.user !== undefined) {
+      url.username = change.user
+      url.password = 'secret'
+    }
+    if (change.database !== undefined) url.pathname = `/${change.database}`
+    return url.href
+  }
+
+  async function admin(...texts: readonly string[]): Promise<void> {
+    const session = await pgSession(database.url)
+    try {
+      for (const text of texts) await session.run(text)
+    } finally {
+      session.close()
+    }
+  }
+
+  async function role(): Promise<string> {
+    const name = `role_${database.name}_${ends.length}`
+    await admin(
+      `CREATE ROLE ${name} LOGIN PASSWORD 'secret'`,
+      `GRANT CREATE ON SCHEMA public TO ${name}`,
+    )
+    ends.push(() => admin(`DROP OWNED BY ${name}`, `DROP ROLE ${name}`))
+    return name
+  }
+
+  test('a server that does not answer is unreachable, and a statement says so', async () => {
+    const url = new URL(database.url)
+    url.port = '1'
+    const { participant, branch } = participantAt(url.href)
+    await expect(participant.contact()).rejects.toMatchObject({ code: 'PARTICIPANT_UNREACHABLE' })
+    await expect(participant.list()).rejects.toMatchObject({ code: 'PARTICIPANT_UNREACHABLE' })
+    const one = branch()
+    await expect(one.handle.query('SELECT 1')).rejects.toMatchObject({
+      name: 'TransactionError',
+      code: 'PARTICIPANT_UNREACHABLE',
+      outcome: 'rolled-back',
+    })
+    expect(await one.rollback()).toEqual({ kind: 'answered' })
+    const xid = { gtrid: `${GTRID_PREFIX}1`, bqual: 'ledger' }
+    expect(await participant.settle(xid, 'commit')).toMatchObject({ kind: 'later' })
+    const evidence = { server: { server: '', startedAtMs: 0 }, marker: false }
+    expect(await participant.prove(xid, evidence)).toMatchObject({ kind: 'look-again' })
+  })
+
+  test('A: only the role that prepared a branch, or a superuser, finishes it', async () => {
+    const [mine, theirs] = [await role(), await role()]
+    const own = participantAt(urlOf({ user: mine }))
+    const one = own.branch()
+    await one.handle.query('CREATE TABLE IF NOT EXISTS mine (id int)')
+    expect(await one.vote()).toMatchObject({ kind: 'prepared' })
+    const xid = one.xid ?? { gtrid: '', bqual: '' }
+    const other = participantAt(urlOf({ user: theirs }))
+    expect((await other.participant.list()).map((each) => each.xid)).toContainEqual(xid)
+    const settled = await other.participant.settle(xid, 'abort')
+    expect(settled).toMatchObject({
+      kind: 'later',
+      cause: { hint: expect.stringContaining('role') },
+    })
+    expect(await one.rollback()).toEqual({ kind: 'answered' })
+  })
+
+  test('A: a branch of another database is not listed, and cannot be settled here', async () => {
+    const here = participantAt(database.url)
+    const one = here.branch()
+    await one.handle.query('CREATE TABLE elsewhere (id int)')
+    expect(await one.vote()).toMatchObject({ kind: 'prepared' })
+    const xid = one.xid ?? { gtrid: '', bqual: '' }
+    const there = participantAt(urlOf({ database: 'postgres' }))
+    expect((await there.participant.list()).map((each) => each.xid)).not.toContainEqual(xid)
+    expect(await there.participant.settle(xid, 'abort')).toMatchObject({
+      kind: 'later',
+      cause: { hint: expect.stringContaining('another database') },
+    })
+    expect(await one.rollback()).toEqual({ kind: 'answered' })
+  })
+
+  test('a marker table without privileges is unfit, and the hint is the GRANT', async () => {
+    await admin('CREATE SCHEMA locked')
+    const strict = participantAt(database.url, { markerSchema: 'locked' })
+    await strict.participant.init()
+    const name = await role()
+    await admin(`GRANT USAGE ON SCHEMA locked TO ${name}`)
+    const { participant } = participantAt(urlOf({ user: name }), { markerSchema: 'locked' })
+    await expect(participant.contact()).rejects.toMatchObject({
+      code: 'PARTICIPANT_UNFIT',
+      hint: expect.stringMatching(/^GRANT SELECT, INSERT, DELETE ON locked\.unanimous_branch/),
+    })
+  })
+
+  test('markers go to their schema, whatever the search path of the application is', async () => {
+    await admin(
+      'CREATE SCHEMA books',
+      'CREATE SCHEMA evil',
+      'CREATE TABLE evil.unanimous_branch ()',
+    )
+    const { participant, branch } = participantAt(database.url, { markerSchema: 'books' })
+    await participant.init()
+    const one = branch()
+    await one.handle.query('SET LOCAL search_path = evil')
+    await one.handle.query('CREATE TABLE evil.work (id int)')
+    expect(await one.vote()).toMatchObject({ kind: 'prepared', evidence: { marker: true } })
+    expect(await one.commit()).toEqual({ kind: 'answered' })
+    expect(await participant.listMarkers(GTRID_PREFIX, 10)).toEqual([one.xid?.gtrid])
+  })
+
+  test('a marker table that is gone refuses the vote, and is noticed', async () => {
+    await admin('CREATE SCHEMA fleeting')
+    const { participant, branch } = participantAt(database.url, { markerSchema: 'fleeting' })
+    await participant.init()
+    expect(await participant.contact()).toMatchObject({ markers: true })
+    await admin('DROP TABLE fleeting.unanimous_branch')
+    const one = branch()
+    await one.handle.query('CREATE TABLE fleeting.work (id int)')
+    expect(await one.vote()).toMatchObject({
+      kind: 'refused',
+      refusal: { code: 'PREPARE_REFUSED', hint: expect.stringContaining('unanimous init') },
+    })
+    await one.rollback()
+    expect(await participant.contact()).toMatchObject({ markers: false })
+  })
+
+  test('a transaction id proves nothing on another timeline, and is no proof while it runs', async () => {
+    const { participant, branch } = participantAt(database.url)
+    const one = branch()
+    await one.handle.query('CREATE TABLE IF NOT EXISTS timed (id int)')
+    const vote = await one.vote()
+    if (vote.kind !== 'prepared') throw new Error(`voted ${vote.kind}`)
+    const xid = { gtrid: `${GTRID_PREFIX}2`, bqual: 'ledger' }
+    // Under another gid, so that only the transaction id can speak.
+    expect(await participant.prove(xid, vote.evidence)).toEqual({ kind: 'look-again' })
+    expect(await one.commit()).toEqual({ kind: 'answered' })
+    const { server } = vote.evidence
+    const promoted = { ...vote.evidence, server: { ...server, timeline: '00000009' } }
+    expect(await participant.prove(xid, vote.evidence)).toMatchObject({ kind: 'committed' })
+    expect(await participant.prove(xid, promoted)).toEqual({ kind: 'none', life: 'same' })
+  })
+
+  test('a vote without its SAVEPOINT and its question would be a yes to nothing', async () => {
+    const session = await pgSession(database.url)
+    await session.run('CREATE TABLE nothing (id int)')
+    await session.run(
+      "BEGIN; INSERT INTO nothing VALUES (1); COMMIT; BEGIN; PREPARE TRANSACTION 'yes'",
+    )
+    expect(await session.run("SELECT gid FROM pg_prepared_xacts WHERE gid = 'yes'")).toEqual([
+      { gid: 'yes' },
+    ])
+    await session.run("ROLLBACK PREPARED 'yes'")
+    expect(await session.run('SELECT id FROM nothing'), 'yet it is committed').toEqual([{ id: 1 }])
+    session.close()
+  })
+})

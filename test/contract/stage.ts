@@ -1,0 +1,86 @@
+/**
+ * The stage on which each case of the contract plays, and the questions that all cases ask.
+ */
+import assert from 'node:assert/strict'
+import type { Branch, BranchEvidence, Vote, Xid } from 'unanimous/adapter'
+import {
+  type ContractHarness,
+  eventually,
+  type Opened,
+  type OpenOptions,
+  type RawSession,
+} from './harness.ts'
+
+export interface ContractCase {
+  readonly name: string
+  run(harness: ContractHarness): Promise<void>
+}
+
+export interface Stage {
+  readonly opened: Opened
+  readonly other: RawSession
+  readonly harness: ContractHarness
+}
+
+/** A case on a fresh participant, that must leave nothing prepared and every connection idle. */
+export function contract(
+  name: string,
+  body: (stage: Stage) => Promise<void>,
+  options: OpenOptions = {},
+): ContractCase {
+  return {
+    name,
+    async run(harness) {
+      const opened = await harness.open(options)
+      const other = await harness.session()
+      try {
+        await other.run('DROP TABLE IF EXISTS item')
+        await other.run('CREATE TABLE item (id int PRIMARY KEY, v int)')
+        await body({ opened, other, harness })
+        if (options.closes === true) return
+        const left = (await opened.participant.list()).filter((one) => one.xid !== undefined)
+        assert.deepEqual(left, [], 'prepared branches left behind')
+        await eventually('every connection is idle', async () => {
+          const { total, idle } = opened.pool()
+          return total === idle
+        })
+      } finally {
+        other.close()
+        await opened.close()
+      }
+    },
+  }
+}
+
+export const both = (
+  name: string,
+  body: (stage: Stage) => Promise<void>,
+): readonly [ContractCase, ContractCase] => [
+  contract(`${name}, without markers`, body, { markers: false }),
+  contract(`${name}, with markers`, body, { markers: true }),
+]
+
+export async function ids(other: RawSession): Promise<readonly number[]> {
+  const rows = await other.run('SELECT id FROM item ORDER BY id')
+  return rows.map((row) => Number(row['id']))
+}
+
+export function xidOf(branch: Branch): Xid {
+  assert.ok(branch.xid, 'the branch has an xid')
+  return branch.xid
+}
+
+export function evidenceOf(vote: Vote): BranchEvidence {
+  assert.equal(vote.kind, 'prepared', `voted ${vote.kind}`)
+  return vote.kind === 'prepared' ? vote.evidence : { server: noServer, marker: false }
+}
+
+const noServer = { server: '', startedAtMs: 0 }
+
+export async function listed(opened: Opened, branch: Branch): Promise<boolean> {
+  const { gtrid, bqual } = xidOf(branch)
+  const all = await opened.participant.list()
+  return all.some((one) => one.xid?.gtrid === gtrid && one.xid.bqual === bqual)
+}
+
+export const INSERT: string = 'INSERT INTO item VALUES (1, 1)'
