@@ -89,7 +89,7 @@ async function runCell(cell: Cell, paths: readonly string[]): Promise<Counts> {
     output += text
     process.stdout.write(text)
   })
-  const code = await new Promise((resolve, reject) => {
+  const code = await new Promise<number | null>((resolve, reject) => {
     child.once('error', reject)
     child.once('close', resolve)
   })

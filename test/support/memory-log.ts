@@ -16,6 +16,8 @@ export class MemoryLog implements DecisionLog {
   readonly logId: string = '0000000000000000'
   readonly incarnation: Incarnation = { epoch: 7, nonce: 'abcdefgh' }
   poison: Error | undefined
+  /** Refuses the record before it is handed over. */
+  full = false
   /** Waited for by every force. */
   force: Promise<void> = Promise.resolve()
   readonly trace: string[]
@@ -51,6 +53,7 @@ export class MemoryLog implements DecisionLog {
   async decide(record: CommitRecord): Promise<Decision> {
     const { gtrid } = record
     if (this.register(gtrid) === 'abort') return 'abort'
+    if (this.full) throw new UnanimousError('LOG_FULL', 'no room')
     invariant(this.register(gtrid) === 'open', 'a commit for a transaction that is not live')
     this.#registers.set(gtrid, 'handed-over')
     this.trace.push('log force')

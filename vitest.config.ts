@@ -1,0 +1,46 @@
+/**
+ * Two projects: `unit` runs anywhere and starts no server; `servers` shares one PostgreSQL and one
+ * MySQL or MariaDB per run (test/support/shared-servers.ts).
+ */
+import { fileURLToPath } from 'node:url'
+import { defineConfig } from 'vitest/config'
+
+function source(path: string): string {
+  return fileURLToPath(new URL(path, import.meta.url))
+}
+
+function folders(...names: readonly string[]): string[] {
+  return names.map((name) => `test/${name}/**/*.test.ts`)
+}
+
+export default defineConfig({
+  resolve: {
+    // The package's own names, as its users write them, lead to the sources (as in tsconfig.json).
+    alias: [
+      { find: /^unanimous$/, replacement: source('src/index.ts') },
+      { find: /^unanimous\/adapter$/, replacement: source('src/adapter.ts') },
+      { find: /^unanimous\/pg$/, replacement: source('adapters/pg/index.ts') },
+      { find: /^unanimous\/mysql2$/, replacement: source('adapters/mysql2/index.ts') },
+    ],
+  },
+  test: {
+    reporters: ['default', source('test/support/reporter.ts')],
+    projects: [
+      {
+        extends: true,
+        test: { name: 'unit', include: folders('unit', 'simulation', 'golden', 'types') },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'servers',
+          include: folders('contract', 'integration', 'crash'),
+          globalSetup: source('test/support/shared-servers.ts'),
+          // Killing and recovering real servers takes seconds; a first start may initialise data.
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
+      },
+    ],
+  },
+})
