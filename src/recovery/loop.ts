@@ -1,10 +1,14 @@
 /**
  * Recovery for ever: one loop a participant, at start and then at intervals.
  *
- *   reachable, nothing unsettled     next pass after the interval
- *   reachable, something unsettled   soon, with growing pauses: a lock, an attached session
- *   unreachable                      soon, with growing pauses, at most a second apart
+ *   reachable, nothing unsettled     with growing pauses, at most the interval apart
+ *   reachable, something unsettled   the same, at most a second apart: a lock, an attached session
+ *   unreachable                      the same, at most a second apart
  *   nudged by the live path          at once
+ *
+ * After a start, a nudge or a find the pauses are short again, although nothing may be left: a PREPARE
+ * that the server had not carried out when its client died comes up milliseconds later (rule 6), and
+ * would keep its locks until the next pass.
  *
  * Never two passes at once over one participant, and no loop waits for another (rule 8).
  */
@@ -71,6 +75,8 @@ class ParticipantLoop {
   #stopped = false
   #reachable: boolean | undefined
   #pauseMs = FIRST_PAUSE_MS
+  /** Whether the last pass found nothing to do. */
+  #idle = false
   #nextMarkerSweep = 0
   #reportedBefore: ReadonlySet<string> = new Set()
   #done: Promise<void> = Promise.resolve()
@@ -96,6 +102,7 @@ class ParticipantLoop {
 
   nudge(): void {
     this.#nudged = true
+    this.#pauseMs = FIRST_PAUSE_MS
     this.#wake()
   }
 
@@ -108,15 +115,14 @@ class ParticipantLoop {
   async #run(): Promise<void> {
     while (!this.#stopped && this.#context.log.poison === undefined) {
       const report = await this.#pass()
-      const quiet = report?.unsettled === 0
-      if (quiet) {
-        this.#resolveClean()
-        this.#pauseMs = FIRST_PAUSE_MS
-        await this.#wait(this.#options.intervalMs)
-      } else {
-        await this.#wait(this.#pauseMs)
-        this.#pauseMs = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS)
-      }
+      const clean = report?.unsettled === 0
+      if (clean) this.#resolveClean()
+      const idle = clean && report.committed + report.rolledBack === 0
+      if (this.#idle && !idle) this.#pauseMs = FIRST_PAUSE_MS
+      this.#idle = idle
+      const { intervalMs } = this.#options
+      await this.#wait(Math.min(this.#pauseMs, clean ? intervalMs : LONGEST_PAUSE_MS))
+      this.#pauseMs = Math.min(this.#pauseMs * 2, intervalMs)
     }
   }
 

@@ -57,8 +57,22 @@ describe('the recovery loop', () => {
     prepare(ledger, 1)
     await clock.advance(5_000)
     expect(ledger.rolledBack.size).toBe(1)
+    await clock.advance(20_000)
+    const before = lists('ledger')
     await clock.advance(50_000)
-    expect(lists('ledger')).toBe(12)
+    expect(lists('ledger') - before).toBe(10)
+    await loop.stop()
+  })
+
+  it('rule 6: soon finds the PREPARE that was in flight when its branch was given up', async () => {
+    const { clock, loop, ledger, prepare } = world()
+    loop.start()
+    await clock.advance(60_000)
+    loop.nudge('ledger')
+    await settle()
+    prepare(ledger, 1)
+    await clock.advance(50)
+    expect(ledger.rolledBack.size).toBe(1)
     await loop.stop()
   })
 

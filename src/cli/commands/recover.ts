@@ -1,0 +1,213 @@
+/**
+ * `unanimous recover`: says what recovery would do, and with `--apply` does it.
+ *
+ * Applying opens the log itself, so it never fights a running coordinator: the lock refuses. The
+ * order is the coordinator's: own the log, look for signs of a copy, force an incarnation, settle.
+ */
+import { systemRandom } from '../../clock.ts'
+import { UnanimousError } from '../../errors.ts'
+import { noFailpoints } from '../../failpoint.ts'
+import type { LogEvent } from '../../log/decision-log.ts'
+import { nodeFileSystem } from '../../log/node-file-system.ts'
+import { openFileDecisionLog } from '../../log/open-log.ts'
+import { firstContact } from '../../recovery/first-contact.ts'
+import type { Action, InspectedTransaction, Inspection } from '../../recovery/inspection.ts'
+import { type OnceReport, recoverOnce } from '../../recovery/once.ts'
+import { EXIT, type ExitCode, exitCodeFor } from '../exit-codes.ts'
+import { type Io, messageLines } from '../io.ts'
+import {
+  apartTable,
+  inspectionJson,
+  json,
+  logLine,
+  shortId,
+  table,
+  transactionJson,
+  transactionTable,
+} from '../print.ts'
+import { ANSWER_MS, type Session, type SessionOptions, withSession } from '../session.ts'
+
+export interface RecoverOptions extends SessionOptions {
+  readonly json?: boolean
+  readonly apply?: boolean
+  /** How long to try again what cannot be settled at once, in ms. */
+  readonly wait?: number
+}
+
+export async function recover(io: Io, options: RecoverOptions): Promise<ExitCode> {
+  if (options.wait !== undefined && options.apply !== true) {
+    throw new UnanimousError('INVALID_OPTION', '--wait is for --apply: a dry run waits for nothing')
+  }
+  return withSession(io, options, (session) =>
+    options.apply === true ? apply(io, session, options) : plan(io, session, options),
+  )
+}
+
+interface Step {
+  readonly gtrid: string
+  readonly name: string | undefined
+  readonly participant: string
+  readonly bqual: string
+  readonly action: Action
+  readonly why: string
+}
+
+/** What recovery does by itself; the rest needs time, a participant or a person. */
+const STEPS: readonly Action[] = ['commit', 'roll back', 'prove']
+
+async function plan(io: Io, session: Session, options: RecoverOptions): Promise<ExitCode> {
+  const inspection = await session.inspect()
+  const { log } = session.config
+  const steps = inspection.transactions.flatMap(stepsOf)
+  const others = leftOver(inspection).filter((each) => stepsOf(each).length === 0)
+  if (options.json === true) {
+    const left = others.map((each) => transactionJson(each, inspection.atMs))
+    io.out(
+      json(inspection.atMs, {
+        applied: false,
+        ...inspectionJson(inspection, log),
+        plan: steps.map((step) => ({ ...step, name: step.name ?? null })),
+        left,
+      }),
+    )
+    return planCode(inspection, steps)
+  }
+  io.out(logLine(inspection, log))
+  if (steps.length > 0) {
+    const rows = steps.map((step, index) => [
+      String(index + 1),
+      io.paint(step.action === 'roll back' ? 'yellow' : 'green', step.action),
+      shortId(step.gtrid),
+      step.name ?? '-',
+      step.participant,
+      step.why,
+    ])
+    io.out(`${io.paint('bold', 'Plan (dry run, nothing was changed):')}\n${table(rows, '  ')}`)
+  } else if (others.length === 0) {
+    io.out('There is nothing to do.\n')
+  }
+  printLeft(io, inspection, others, 'Not in the plan:')
+  if (steps.length > 0) io.err('Run again with --apply.\n')
+  return planCode(inspection, steps)
+}
+
+function stepsOf({ gtrid, name, branches }: InspectedTransaction): Step[] {
+  return branches
+    .filter(({ advice }) => STEPS.includes(advice.action))
+    .map(({ participant, bqual, advice }) => ({ gtrid, name, participant, bqual, ...advice }))
+}
+
+function planCode(inspection: Inspection, steps: readonly Step[]): ExitCode {
+  const code = exitCodeFor(inspection)
+  return code === EXIT.clean && steps.length > 0 ? EXIT.unsettled : code
+}
+
+async function apply(io: Io, session: Session, options: RecoverOptions): Promise<ExitCode> {
+  const report = await settle(io, session, options)
+  const inspection = await session.inspect()
+  const { log } = session.config
+  const left = leftOver(inspection)
+  if (options.json === true) {
+    const body = {
+      applied: true,
+      ...inspectionJson(inspection, log),
+      done: report.done,
+      left: left.map((each) => transactionJson(each, inspection.atMs)),
+    }
+    io.out(json(inspection.atMs, body))
+    return exitCodeFor(inspection)
+  }
+  io.out(logLine(inspection, log))
+  if (report.done.length > 0) {
+    const rows = report.done.map(({ did, gtrid, participant }) => [
+      DID[did],
+      shortId(gtrid),
+      participant,
+    ])
+    io.out(`${io.paint('bold', 'Done:')}\n${table(rows, '  ')}`)
+  } else if (left.length === 0) {
+    io.out('There was nothing to do.\n')
+  }
+  printLeft(io, inspection, left, 'Left:')
+  if (report.unsettled.size > 0) {
+    const names = [...report.unsettled].map(([name, count]) => `${count} in ${name}`).join(', ')
+    io.err(messageLines(`Not settled yet: ${names}.`, 'Run again with --apply --wait 30s.'))
+  }
+  return exitCodeFor(inspection)
+}
+
+const DID: { readonly [D in OnceReport['done'][number]['did']]: string } = {
+  committed: 'committed',
+  'committed-unproven': 'committed (unproven)',
+  'heuristic-rollback': 'found rolled back against the decision',
+  'heuristic-hazard': 'found gone, its end unknown',
+  'rolled-back': 'rolled back',
+}
+
+async function settle(io: Io, session: Session, options: RecoverOptions): Promise<OnceReport> {
+  const { registry, events, config, only } = session
+  // Opening a directory without a log would make one.
+  await session.readLog()
+  const seams = {
+    clock: io.clock,
+    random: systemRandom,
+    files: nodeFileSystem,
+    failpoints: noFailpoints,
+  }
+  const onEvent = (event: LogEvent): void => io.err(logEventLines(event))
+  const opened = await openFileDecisionLog(config.log, { ...seams, onEvent }).catch(explainLocked)
+  try {
+    await firstContact(registry, opened, io.clock, ANSWER_MS)
+  } catch (cause) {
+    await opened.close()
+    throw cause
+  }
+  const log = await opened.start()
+  return recoverOnce({ ...seams, registry, log, events }, { only, waitMs: options.wait ?? 0 })
+}
+
+function explainLocked(cause: unknown): never {
+  if (!(cause instanceof UnanimousError) || cause.code !== 'LOG_LOCKED') throw cause
+  throw new UnanimousError('LOG_LOCKED', cause.message, {
+    hint: 'A running coordinator recovers by itself: `unanimous list` shows what it has. Otherwise end that process, and run this again.',
+    cause,
+  })
+}
+
+function logEventLines(event: LogEvent): string {
+  switch (event.kind) {
+    case 'tail-cut':
+      return messageLines(
+        `note: a write that a crash cut short was taken off ${event.file}`,
+        `It was never acknowledged; a copy is in ${event.copy}.`,
+      )
+    case 'copy-repaired':
+      return messageLines(
+        `note: a damaged page of ${event.file} was restored from its copy`,
+        undefined,
+      )
+    case 'poisoned':
+      return messageLines(
+        `warning: the log could not be written: ${event.cause.message}`,
+        undefined,
+      )
+    case 'warning':
+      return messageLines(`warning: ${event.message}`, undefined)
+  }
+}
+
+function leftOver({ transactions }: Inspection): readonly InspectedTransaction[] {
+  return transactions.filter(({ state }) => state !== 'settled')
+}
+
+function printLeft(
+  io: Io,
+  inspection: Inspection,
+  left: readonly InspectedTransaction[],
+  title: string,
+): void {
+  if (left.length > 0) {
+    io.out(`${io.paint('bold', title)}\n${transactionTable(io, inspection, left)}`)
+  }
+  io.out(apartTable(io, inspection.apart))
+}

@@ -1,0 +1,79 @@
+/**
+ * Every exit code of the command line, and the one place that chooses among them. When several
+ * apply, the first of this order wins: 7, 6, 4, 5, 3. What makes the answer itself worthless comes
+ * first, then what a person must see, then what makes it incomplete.
+ */
+import { UnanimousError } from '../errors.ts'
+import type { Inspection } from '../recovery/inspection.ts'
+
+export const EXIT: {
+  readonly clean: 0
+  readonly failure: 1
+  readonly usage: 2
+  readonly unsettled: 3
+  readonly heuristic: 4
+  readonly unreachable: 5
+  readonly locked: 6
+  readonly corrupt: 7
+  readonly interrupted: 130
+} = {
+  clean: 0,
+  failure: 1,
+  usage: 2,
+  unsettled: 3,
+  heuristic: 4,
+  unreachable: 5,
+  locked: 6,
+  corrupt: 7,
+  interrupted: 130,
+}
+
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
+
+export const EXIT_CODES_HELP: string = `
+Exit codes:
+  0    clean: nothing is unsettled
+  1    unexpected failure
+  2    wrong usage or configuration
+  3    transactions are unsettled, or the plan is not empty
+  4    a branch ended against its decision, or may have
+  5    a participant could not be asked: the answer is incomplete
+  6    the log is held by a running coordinator (recover --apply)
+  7    the log is damaged or is a copy
+  130  interrupted
+If several apply, the first of 7, 6, 4, 5, 3. Treat any other code as a failure.`
+
+/** For an error that ended the command. */
+export function exitCodeOf(cause: unknown): ExitCode {
+  if (!(cause instanceof UnanimousError)) return EXIT.failure
+  switch (cause.code) {
+    case 'CONFIG_INVALID':
+    case 'INVALID_OPTION':
+    case 'PARTICIPANT_UNKNOWN':
+    case 'TRANSACTION_UNKNOWN':
+    case 'LOG_UNREADABLE':
+    case 'LOG_UNSAFE':
+      return EXIT.usage
+    case 'PARTICIPANT_UNREACHABLE':
+    case 'PARTICIPANT_UNFIT':
+      return EXIT.unreachable
+    case 'LOG_LOCKED':
+      return EXIT.locked
+    case 'LOG_CORRUPT':
+    case 'LOG_COPIED':
+      return EXIT.corrupt
+    default:
+      return EXIT.failure
+  }
+}
+
+/** For what was seen. */
+export function exitCodeFor({ transactions, participants, apart }: Inspection): ExitCode {
+  const states = new Set(transactions.map(({ state }) => state))
+  const kinds = new Set(apart.map(({ kind }) => kind))
+  if (kinds.has('copy')) return EXIT.corrupt
+  if (states.has('heuristic')) return EXIT.heuristic
+  if (participants.some(({ trouble }) => trouble !== undefined)) return EXIT.unreachable
+  if (states.has('unsettled') || kinds.has('unconfigured')) return EXIT.unsettled
+  return EXIT.clean
+}

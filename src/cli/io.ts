@@ -1,0 +1,42 @@
+/**
+ * What a command may do to the world outside of logs and databases: data to stdout, messages to
+ * stderr, colours where they are wanted. Whatever goes out passes {@link redact}.
+ */
+import type { styleText } from 'node:util'
+import type { Clock } from '../clock.ts'
+import { UnanimousError } from '../errors.ts'
+
+export type Style = Parameters<typeof styleText>[0]
+
+export interface Io {
+  readonly cwd: string
+  readonly clock: Clock
+  /** Data, to stdout: a text that ends with a newline. */
+  out(text: string): void
+  /** A message, to stderr: a text that ends with a newline. */
+  err(text: string): void
+  /** Styles data for stdout; leaves it as it is where colours are not wanted. */
+  paint(style: Style, text: string): string
+}
+
+/** Takes the credentials out of URLs: drivers and configurations put them into their messages. */
+export function redact(text: string): string {
+  return text
+    .replace(/\b([a-z][a-z\d+.-]*:\/\/)[^\s/@'"]*@/gi, '$1***@')
+    .replace(/\b(password|passwd|pwd)(["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,;&"']+)/gi, '$1$2***')
+}
+
+/** A message with the way out, as stderr shows it. */
+export function messageLines(message: string, hint: string | undefined): string {
+  return redact(hint === undefined ? `${message}\n` : `${message}\n  ${hint}\n`)
+}
+
+/** An error that ended the command. */
+export function errorLines(cause: unknown): string {
+  if (cause instanceof UnanimousError) return messageLines(`error: ${cause.message}`, cause.hint)
+  const text = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
+  return messageLines(
+    `error: ${text}`,
+    'This is not expected: please report it with the lines above.',
+  )
+}

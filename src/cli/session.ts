@@ -1,0 +1,125 @@
+/** A configuration in use: its participants, its log, and what they have to say. */
+import { UnanimousError } from '../errors.ts'
+import { Events } from '../events.ts'
+import type { LogSnapshot } from '../log/decision-log.ts'
+import { nodeFileSystem } from '../log/node-file-system.ts'
+import { readLog } from '../log/read-log.ts'
+import { createRegistry, type Registry } from '../participant/registry.ts'
+import { inspect } from '../recovery/inspect.ts'
+import type { Inspection } from '../recovery/inspection.ts'
+import { type LoadedConfig, loadConfig } from './config.ts'
+import { type Io, messageLines } from './io.ts'
+
+export interface SessionOptions {
+  readonly config?: string | undefined
+  readonly participant?: string | undefined
+}
+
+/** How long a participant may take to say what it holds, in ms. */
+export const ANSWER_MS = 5_000
+
+export class Session {
+  readonly config: LoadedConfig
+  readonly registry: Registry
+  readonly events: Events
+  /** The only participant that is asked. */
+  readonly only: string | undefined
+  readonly #io: Io
+
+  constructor(io: Io, config: LoadedConfig, only: string | undefined) {
+    this.#io = io
+    this.config = config
+    this.only = only
+    this.events = new Events()
+    this.events.on('participant:warning', ({ message, hint }) =>
+      io.err(messageLines(`warning: ${message}`, hint)),
+    )
+    this.registry = createRegistry(config.participants, io.clock, this.events)
+    if (only !== undefined && !this.registry.has(only)) {
+      throw new UnanimousError('PARTICIPANT_UNKNOWN', `no participant is named ${only}`, {
+        hint: `${config.file} has ${[...this.registry.keys()].join(', ')}.`,
+      })
+    }
+  }
+
+  /**
+   * What the log holds now.
+   *
+   * @throws UnanimousError LOG_UNREADABLE or LOG_CORRUPT
+   */
+  async readLog(): Promise<LogSnapshot> {
+    const { directory } = this.config.log
+    try {
+      return await readLog(directory, nodeFileSystem)
+    } catch (cause) {
+      if (!(cause instanceof UnanimousError) || cause.code !== 'LOG_UNREADABLE') throw cause
+      const missing = (await nodeFileSystem.stat(directory)) === undefined
+      const message = missing ? `there is no log directory ${directory}` : cause.message
+      throw new UnanimousError('LOG_UNREADABLE', message, {
+        hint: cause.hint !== undefined && !missing ? cause.hint : this.#whereIsTheLog(),
+        cause,
+      })
+    }
+  }
+
+  /** Looks at everything, changes nothing. Participants that could not be asked are told to stderr. */
+  async inspect(): Promise<Inspection> {
+    const inspection = await inspect({
+      registry: this.registry,
+      clock: this.#io.clock,
+      readLog: () => this.readLog(),
+      answerMs: ANSWER_MS,
+      only: this.only,
+    })
+    for (const { name, trouble } of inspection.participants) {
+      if (trouble === undefined) continue
+      const message = trouble.message.startsWith(name)
+        ? trouble.message
+        : `${name}: ${trouble.message}`
+      this.#io.err(messageLines(`warning: ${message}`, trouble.hint))
+    }
+    return inspection
+  }
+
+  #whereIsTheLog(): string {
+    return `The application makes it when it first opens a coordinator. If it has run, \`log\` in ${this.config.file} names another directory than the application does.`
+  }
+
+  async close(): Promise<void> {
+    const closed = [...this.registry.values()].map((one) => one.close())
+    await Promise.allSettled(closed)
+    await this.config.close().catch((cause: unknown) => {
+      this.#io.err(
+        messageLines(`warning: close() of the configuration: ${String(cause)}`, undefined),
+      )
+    })
+  }
+}
+
+/**
+ * Runs work with the configuration in use, and lets go of it whatever happens.
+ *
+ * @throws UnanimousError CONFIG_INVALID, INVALID_OPTION or PARTICIPANT_UNKNOWN, and what the work throws
+ */
+export async function withSession<T>(
+  io: Io,
+  options: SessionOptions,
+  work: (session: Session) => Promise<T>,
+): Promise<T> {
+  const config = await loadConfig(io.cwd, options.config)
+  const session = await start(io, config, options.participant)
+  try {
+    return await work(session)
+  } finally {
+    await session.close()
+  }
+}
+
+async function start(io: Io, config: LoadedConfig, only: string | undefined): Promise<Session> {
+  try {
+    return new Session(io, config, only)
+  } catch (cause) {
+    await config.close().catch(() => undefined)
+    throw cause
+  }
+}

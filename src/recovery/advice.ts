@@ -1,0 +1,82 @@
+/** What to do about a branch, and why, in the words that the command line prints. Pure. */
+import type { LogOwner } from '../log/decision-log.ts'
+import type { BranchAnswer } from '../protocol/vocabulary.ts'
+import type { Action, Advice, InspectedBranch, SeenState } from './inspection.ts'
+
+/** For a branch that recovery would act on, or should and cannot. */
+export function resolutionAdvice(kind: 'commit' | 'rollback' | 'absent' | 'unrecorded'): Advice {
+  switch (kind) {
+    case 'commit':
+      return { action: 'commit', why: 'the commit is logged' }
+    case 'rollback':
+      return { action: 'roll back', why: 'no commit is logged: presumed abort' }
+    case 'absent':
+      return { action: 'prove', why: 'the commit is logged, and its server lists it no more' }
+    case 'unrecorded':
+      return { action: 'report', why: 'the logged commit does not name this branch' }
+  }
+}
+
+/** While another process holds the log. */
+export function liveAdvice(owner: LogOwner | undefined, decided: boolean): Advice {
+  const holder = `process ${owner?.pid} on ${owner?.host}`
+  const why = decided ? `the commit is logged, and ${holder} settles it` : `live in ${holder}`
+  return { action: 'leave', why }
+}
+
+/** For a branch of a logged commit that no list has shown and that has not answered. */
+export function unseenAdvice(state: SeenState, owner: LogOwner | undefined): Advice {
+  if (state === 'not configured') {
+    return { action: 'report', why: 'the commit is logged, and its participant is not configured' }
+  }
+  if (owner !== undefined) return liveAdvice(owner, true)
+  switch (state) {
+    case 'unreachable':
+      return { action: 'leave', why: 'the commit is logged, and its participant cannot be asked' }
+    case 'not asked':
+      return { action: 'leave', why: 'the commit is logged, and its participant was not asked' }
+    default:
+      // Logged after the first reading of the log, by a process that has let go of it since.
+      return { action: 'leave', why: 'decided during this look: look again' }
+  }
+}
+
+/** For a branch whose end the log holds. */
+export function answeredAdvice(answer: BranchAnswer): Advice {
+  switch (answer) {
+    case 'committed':
+      return { action: 'leave', why: 'committed' }
+    case 'committed-unproven':
+      return { action: 'leave', why: 'committed, by its absence alone' }
+    case 'heuristic-rollback':
+      return { action: 'report', why: 'rolled back against the logged commit' }
+    case 'heuristic-hazard':
+      return { action: 'report', why: 'its end cannot be proven: its server was restarted' }
+  }
+}
+
+/** Most urgent first. */
+const URGENCY: readonly Action[] = ['report', 'commit', 'roll back', 'prove', 'leave']
+
+/** For a whole transaction: its most urgent action, and all of them with their reasons. */
+export function transactionAdvice(branches: readonly InspectedBranch[]): Advice {
+  const open = branches.filter(
+    ({ answer, advice }) => answer === undefined || advice.action !== 'leave',
+  )
+  const action = URGENCY.find((each) => open.some(({ advice }) => advice.action === each))
+  if (action === undefined) return { action: 'leave', why: 'every branch has committed' }
+  const groups = new Map<string, InspectedBranch[]>()
+  for (const each of [...open].sort(byUrgency)) {
+    const line = `${each.advice.action} ${each.advice.why}`
+    groups.set(line, [...(groups.get(line) ?? []), each])
+  }
+  const parts = [...groups.values()].map((its) => {
+    const names = its.map(({ participant }) => participant).join(' and ')
+    return `${its[0]?.advice.action} ${names}: ${its[0]?.advice.why}`
+  })
+  return { action, why: parts.join('; ') }
+}
+
+function byUrgency(a: InspectedBranch, b: InspectedBranch): number {
+  return URGENCY.indexOf(a.advice.action) - URGENCY.indexOf(b.advice.action)
+}
