@@ -28,19 +28,22 @@ export async function abortTransaction(
   invariant(decided === 'abort', `${tx.gtrid} is committed in the log and aborted by its owner`)
   await context.failpoints('abort:before')
   let first = true
+  const silent: string[] = []
   await Promise.all(
     tx.enlisted.map(async (branch) => {
       const settlement = await branch.rollback()
       if (settlement.kind === 'absent') {
         committed ??= { participant: branch.participant, refusal: goneBranch(settlement.cause) }
-      } else if (settlement.kind !== 'answered') context.nudge(branch.participant)
+      } else if (settlement.kind !== 'answered') silent.push(branch.participant)
       if (!first) return
       first = false
       await context.failpoints('abort:after-first')
     }),
   )
   await context.failpoints('abort:after-all')
+  // In this order: recovery leaves a live transaction alone.
   tx.finish()
+  for (const participant of silent) context.nudge(participant)
   tx.move(committed === undefined ? 'rolled-back' : 'heuristic')
   return committed
 }
