@@ -45,6 +45,7 @@ const PURE = ['src/errors.ts', 'src/xid.ts', 'src/invariant.ts']
 const FOUNDATION = [...PURE, 'src/clock.ts', 'src/failpoint.ts', 'src/events.ts']
 const LOWER = [...FOUNDATION, 'src/protocol/']
 const LOGGER = 'src/logger.ts'
+const CONFIG = 'src/config.ts'
 const LOG_PORT = 'src/log/decision-log.ts'
 const ADAPTER_API = 'src/adapter.ts'
 const ADAPTERS = ['pg', 'mysql2', 'knex', 'kysely', 'drizzle', 'typeorm']
@@ -70,11 +71,13 @@ const UNITS: readonly Unit[] = [
       'src/coordinator/',
     ],
   },
+  { owns: [CONFIG], imports: ['src/coordinator.ts', 'src/participant/'] },
   {
     owns: ['src/index.ts'],
     imports: [
       ...LOWER,
       LOGGER,
+      CONFIG,
       'src/participant/',
       'src/log/',
       'src/commit/',
@@ -89,6 +92,7 @@ const UNITS: readonly Unit[] = [
     imports: [
       ...LOWER,
       LOGGER,
+      CONFIG,
       'src/participant/',
       'src/log/',
       'src/recovery/',

@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 export type { TransactionOptions } from './commit/options.ts'
+export { type CliConfig, defineConfig } from './config.ts'
 export {
   Coordinator,
   type CoordinatorOptions,

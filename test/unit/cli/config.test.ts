@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { loadConfig } from '../../../src/cli/config.ts'
-import { defineConfig } from '../../../src/cli/config-type.ts'
+import { defineConfig } from '../../../src/config.ts'
 import type { UnanimousError } from '../../../src/errors.ts'
 import { FakeParticipant } from '../../support/fake-participant.ts'
 

@@ -1,6 +1,6 @@
-/** The type of `unanimous.config.{ts,js,mjs}`, for whoever writes one. */
-import type { LogLocation } from '../coordinator.ts'
-import type { Participants } from '../participant/registry.ts'
+/** The type of `unanimous.config.{ts,js,mjs}`, for whoever writes one; the command line reads it. */
+import type { LogLocation } from './coordinator.ts'
+import type { Participants } from './participant/registry.ts'
 
 /** What the command line needs of an application. */
 export interface CliConfig {
