@@ -270,7 +270,9 @@ export class Coordinator<P extends Participants = Participants> {
   #checkOpen(): void {
     const { stopped, closing } = this.#state
     if (closing !== undefined) {
-      throw new UnanimousError('COORDINATOR_CLOSED', 'the coordinator is closed')
+      throw new UnanimousError('COORDINATOR_CLOSED', 'the coordinator is closed', {
+        hint: 'Close it when nothing begins transactions any more.',
+      })
     }
     if (stopped !== undefined) {
       throw new UnanimousError(stopped.code, messageOf(stopped), {

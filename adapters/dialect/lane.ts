@@ -56,6 +56,13 @@ export class Lane<C> {
     return run
   }
 
+  /** The next work gets a new connection, which may lead to another server. */
+  renew(): void {
+    this.#tail = this.#tail.then(() => {
+      if (this.#connection !== undefined) this.#drop(this.#connection)
+    })
+  }
+
   async close(): Promise<void> {
     this.#closed = true
     const idle = await within(this.#clock, CLOSE_MS, this.#tail)
@@ -114,6 +121,9 @@ export class Lane<C> {
   }
 
   #unreachable(why: string, cause?: unknown): UnanimousError {
-    return new UnanimousError('PARTICIPANT_UNREACHABLE', `${this.#name}: ${why}`, { cause })
+    return new UnanimousError('PARTICIPANT_UNREACHABLE', `${this.#name}: ${why}`, {
+      hint: "check that the server runs, and the pool's host, port and login",
+      cause,
+    })
   }
 }

@@ -26,10 +26,14 @@ export const NO_TABLE = 1146
 export const NO_SUCH_THREAD = 1094
 export const LOCK_WAIT_TIMEOUT = 1205
 export const NOTA = 1397
-export const OUTSIDE = 1400
 /** XA RECOVER without XA_RECOVER_ADMIN (MySQL). */
 export const RMERR = 1401
 export const UNKNOWN_VARIABLE = 1193
+
+/** XA START (1400), or SET TRANSACTION before it (1568), found a transaction open in the session. */
+export function saysTransactionOpen(error: MysqlError): boolean {
+  return error.errno === 1400 || error.errno === 1568
+}
 
 /** XA_RBROLLBACK, XA_RBTIMEOUT, XA_RBDEADLOCK: the server has rolled the branch back. */
 const ROLLED_BACK = new Set([1402, 1613, 1614])

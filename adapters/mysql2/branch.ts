@@ -41,7 +41,8 @@ type Answer =
   /** The deciding verb's answer is lost, and the connection is gone. */
   | { readonly kind: 'lost'; readonly cause: unknown }
 
-const NOT_BEGUN: Xid = { gtrid: '', bqual: '' }
+/** Asked to finish what is not there, or what is being finished: that proves nothing. */
+const NOT_PREPARED: Settlement = { kind: 'unknown', cause: new Error('the branch is not prepared') }
 
 export class MysqlBranch implements Branch<MysqlHandle> {
   readonly participant: string
@@ -54,6 +55,8 @@ export class MysqlBranch implements Branch<MysqlHandle> {
   #xid: Xid | undefined
   #server: ServerIdentity | undefined
   #because: () => Error = () => new Error('the branch has ended')
+  /** What a rollback hears after the branch has ended: the connection is not ours any more. */
+  #settled: Settlement = { kind: 'answered' }
 
   constructor(home: MysqlHome, request: BranchRequest) {
     this.participant = home.name
@@ -68,7 +71,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     this.handle = facade({
       gate: this.#gate,
       pool: home.pool,
-      session: () => this.#connected(),
+      session: () => this.#working(),
       broken: (cause) => this.#broken(cause),
     })
   }
@@ -115,6 +118,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
       await this.rollback()
       return answer
     }
+    this.#settled = { kind: 'absent', cause: new Error('committed in one phase') }
     this.#leave('release')
     return { kind: 'committed', marker }
   }
@@ -124,12 +128,13 @@ export class MysqlBranch implements Branch<MysqlHandle> {
   }
 
   async rollback(): Promise<Settlement> {
+    if (this.#state === 'ended') return this.#settled
     if (this.#state === 'prepared') return this.#finish('rollback')
     if (this.#state === 'voting') this.#lose(new Error('rolled back before the server had voted'))
     if (this.#state === 'uncertain') return { kind: 'unknown', cause: this.#session?.lost }
     this.#state = 'ended'
     const session = this.#session
-    if (session === undefined) return { kind: 'answered' }
+    if (session === undefined) return this.#settled
     // Nothing was prepared: without its client the server can only roll the branch back.
     const sound =
       !this.#gate.busy &&
@@ -137,10 +142,15 @@ export class MysqlBranch implements Branch<MysqlHandle> {
       this.#xid !== undefined &&
       (await quietRollback(session, this.#home, this.#xid))
     this.#leave(sound ? 'release' : 'destroy')
-    return { kind: 'answered' }
+    return this.#settled
   }
 
   abandon(): void {
+    if (this.#state === 'ended') return
+    this.#settled = {
+      kind: 'unknown',
+      cause: new Error('abandoned while the decision is in doubt'),
+    }
     this.#leave('destroy')
   }
 
@@ -158,10 +168,13 @@ export class MysqlBranch implements Branch<MysqlHandle> {
 
   /** Sends statements of which the last one decides. */
   async #ask(statements: (xid: Xid) => readonly string[]): Promise<Answer> {
-    const session = this.#connected()
-    const all = statements(this.#xid ?? NOT_BEGUN)
-    const texts = session.merges ? [all.join('; ')] : all
+    const session = this.#session
     this.#state = 'voting'
+    if (session === undefined || this.#xid === undefined) {
+      return this.#failed(new Error('the branch was not begun'), false, false)
+    }
+    const all = statements(this.#xid)
+    const texts = session.merges ? [all.join('; ')] : all
     for (const [at, text] of texts.entries()) {
       const decides = at === texts.length - 1
       if (session.lost !== undefined) return this.#failed(session.lost, false, false)
@@ -190,9 +203,14 @@ export class MysqlBranch implements Branch<MysqlHandle> {
   }
 
   async #finish(verb: 'commit' | 'rollback'): Promise<Settlement> {
-    const session = this.#connected()
+    const [session, xid] = [this.#session, this.#xid]
+    if (session === undefined || xid === undefined || this.#state !== 'prepared') {
+      return NOT_PREPARED
+    }
     this.#state = 'ended'
-    const settlement = await finishPrepared(session, this.#home, this.#xid ?? NOT_BEGUN, verb)
+    this.#settled = NOT_PREPARED
+    const settlement = await finishPrepared(session, this.#home, xid, verb)
+    this.#settled = settlement
     this.#leave(settlement.kind === 'answered' ? 'release' : 'destroy')
     return settlement
   }
@@ -221,8 +239,9 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     else session.destroy(session.lost ?? new Error('the branch was rolled back'))
   }
 
-  #connected(): Session {
-    if (this.#session === undefined) throw this.#because()
+  /** For the application's statements: the connection may already be somebody else's. */
+  #working(): Session {
+    if (this.#session === undefined || this.#state !== 'active') throw this.#because()
     return this.#session
   }
 }

@@ -15,7 +15,7 @@ import {
   type Xid,
 } from '../../src/adapter.ts'
 import * as sql from '../dialect/mysql.ts'
-import { asMysqlError, isTransient, OUTSIDE } from '../dialect/mysql-errors.ts'
+import { asMysqlError, isTransient, saysTransactionOpen } from '../dialect/mysql-errors.ts'
 import type { MysqlPromisePool } from './driver-types.ts'
 import { acquire, type Session } from './pool.ts'
 
@@ -99,14 +99,15 @@ export async function enlist(
 }
 
 /**
- * 1400: with autocommit off our own question opened a transaction, or an earlier borrower of the
- * connection left one. It is nobody's: it is rolled back, once.
+ * With autocommit off, a SELECT of an earlier borrower opened a transaction that nobody owns: it is
+ * rolled back, once.
  */
 async function begin(session: Session, statements: readonly string[]): Promise<void> {
   try {
     await runAll(session, statements)
   } catch (cause) {
-    if (asMysqlError(cause)?.errno !== OUTSIDE) throw cause
+    const error = asMysqlError(cause)
+    if (error === undefined || !saysTransactionOpen(error)) throw cause
     await session.run(sql.ROLLBACK)
     await runAll(session, statements)
   }

@@ -38,7 +38,8 @@ export class Session {
     return this.connection.connection.config.multipleStatements === true
   }
 
-  run(text: string): Promise<readonly Row[]> {
+  async run(text: string): Promise<readonly Row[]> {
+    if (this.#gone) throw new Error('the connection has gone back to the pool')
     return run(this.connection, text)
   }
 

@@ -2,7 +2,8 @@
  * How a branch ended, by PROOF.md §3. Runs on the participant's own connection.
  *
  * Order, for a branch that voted: the list first; only a marker that is read after a list without
- * the branch, by a locking read, proves a rollback by its absence.
+ * the branch, by a locking read, proves a rollback by its absence. What fails on the way is thrown:
+ * a row that stays locked (1205), like a server that does not answer, means to look again.
  */
 import type {
   BranchEvidence,
@@ -14,7 +15,7 @@ import type {
 } from '../../src/adapter.ts'
 import { COMMITTED } from '../dialect/markers.ts'
 import * as sql from '../dialect/mysql.ts'
-import { asMysqlError, DUPLICATE_KEY, LOCK_WAIT_TIMEOUT } from '../dialect/mysql-errors.ts'
+import { asMysqlError, DUPLICATE_KEY } from '../dialect/mysql-errors.ts'
 import { preparedBranch, type RecoverRow } from '../dialect/mysql-xids.ts'
 import type { Row } from './pool.ts'
 
@@ -41,12 +42,10 @@ export async function prove(
   if (isListed(await list(own, flavour), xid)) return { kind: 'look-again' }
   const life = lifeOf(identityIn(await own.run(sql.identity(flavour))), evidence.server)
   if (!evidence.marker || markerSchema === undefined) return { kind: 'none', life }
-  return unlessLocked(async () => {
-    const marker = await readMarker(own, xid, markerSchema)
-    if (marker === COMMITTED) return { kind: 'committed', by: 'marker' }
-    // A marker that is absent from another server proves nothing.
-    return life === 'other-server' ? { kind: 'none', life } : { kind: 'rolled-back', by: 'marker' }
-  })
+  const marker = await readMarker(own, xid, markerSchema)
+  if (marker === COMMITTED) return { kind: 'committed', by: 'marker' }
+  // A marker that is absent from another server proves nothing.
+  return life === 'other-server' ? { kind: 'none', life } : { kind: 'rolled-back', by: 'marker' }
 }
 
 export async function proveOnePhase(
@@ -60,17 +59,15 @@ export async function proveOnePhase(
   if (!evidence.marker || markerSchema === undefined || life === 'other-server') {
     return { kind: 'none', life }
   }
-  return unlessLocked(async () => {
-    try {
-      await own.run(sql.fenceMarker(xid, markerSchema))
-      return { kind: 'rolled-back', by: 'marker' }
-    } catch (cause) {
-      if (asMysqlError(cause)?.errno !== DUPLICATE_KEY) throw cause
-    }
-    const marker = await readMarker(own, xid, markerSchema)
-    if (marker === undefined) return { kind: 'look-again' }
-    return { kind: marker === COMMITTED ? 'committed' : 'rolled-back', by: 'marker' }
-  })
+  try {
+    await own.run(sql.fenceMarker(xid, markerSchema))
+    return { kind: 'rolled-back', by: 'marker' }
+  } catch (cause) {
+    if (asMysqlError(cause)?.errno !== DUPLICATE_KEY) throw cause
+  }
+  const marker = await readMarker(own, xid, markerSchema)
+  if (marker === undefined) return { kind: 'look-again' }
+  return { kind: marker === COMMITTED ? 'committed' : 'rolled-back', by: 'marker' }
 }
 
 export function identityIn(rows: readonly Row[]): ServerIdentity {
@@ -84,15 +81,6 @@ export function identityIn(rows: readonly Row[]): ServerIdentity {
 async function readMarker(own: Runner, xid: Xid, schema: string): Promise<string | undefined> {
   const [row] = await own.run(sql.readMarker(xid, schema))
   return row === undefined ? undefined : String(row['state'])
-}
-
-async function unlessLocked(work: () => Promise<Proof>): Promise<Proof> {
-  try {
-    return await work()
-  } catch (cause) {
-    if (asMysqlError(cause)?.errno !== LOCK_WAIT_TIMEOUT) throw cause
-    return { kind: 'look-again', cause }
-  }
 }
 
 /** The start is exact to the second; a clock that was set while the server ran moves both terms. */

@@ -51,7 +51,8 @@ interface Lost {
   readonly refusal: Refusal
 }
 
-const NOT_COMMITTED = { kind: 'answered' } as const
+/** Asked to finish what is not there, or what is being finished: that proves nothing. */
+const NOT_PREPARED: Settlement = { kind: 'unknown', cause: new Error('the branch is not prepared') }
 
 export class PgBranch implements Branch<PgHandle> {
   readonly participant: string
@@ -66,6 +67,8 @@ export class PgBranch implements Branch<PgHandle> {
   #server: ServerIdentity | undefined
   #xid8: string | undefined
   #because: () => Error = () => new Error('the branch has ended')
+  /** What a rollback hears after the branch has ended: the connection is not ours any more. */
+  #settled: Settlement = { kind: 'answered' }
 
   constructor(home: PgHome, request: BranchRequest) {
     this.participant = home.name
@@ -82,7 +85,7 @@ export class PgBranch implements Branch<PgHandle> {
       participant: home.name,
       gate: this.#gate,
       observed: this.#observed,
-      session: () => this.#connected(),
+      session: () => this.#working(),
       broken: (cause) => this.#broken(cause),
     })
   }
@@ -144,6 +147,7 @@ export class PgBranch implements Branch<PgHandle> {
       return { kind: 'unknown', cause: answer.refusal.cause, evidence: this.#evidence(marked) }
     }
     if (!sameTags(answer.results, tags)) return this.#refuseOnePhase(this.#unexpected())
+    this.#settled = { kind: 'absent', cause: new Error('committed in one phase') }
     this.#leave('release')
     return { kind: 'committed', marker: marked }
   }
@@ -153,25 +157,29 @@ export class PgBranch implements Branch<PgHandle> {
   }
 
   async rollback(): Promise<Settlement> {
-    const state = this.#state
-    if (state === 'prepared') return this.#finish(sql.rollbackPrepared(this.#xid), 'ROLLBACK')
-    if (state === 'voting') this.#lose(new Error('rolled back before the server had voted'))
+    if (this.#state === 'ended') return this.#settled
+    if (this.#state === 'prepared') return this.#finish(sql.rollbackPrepared(this.#xid), 'ROLLBACK')
+    if (this.#state === 'voting') this.#lose(new Error('rolled back before the server had voted'))
     if (this.#state === 'uncertain') return { kind: 'unknown', cause: this.#session?.lost }
     this.#state = 'ended'
     const session = this.#session
-    if (session === undefined) return NOT_COMMITTED
-    if (this.#gate.busy || session.lost !== undefined) {
-      // Nothing was prepared: without its client the server can only roll the block back.
-      this.#leave('destroy')
-    } else {
-      const sound = await quietRollback(session, this.#home)
-      this.#leave(sound ? 'release' : 'destroy')
+    if (session === undefined) return this.#settled
+    if (this.#observed.ended) {
+      this.#settled = { kind: 'absent', cause: new Error(endedByApplication().reason) }
     }
-    if (!this.#observed.ended) return NOT_COMMITTED
-    return { kind: 'absent', cause: new Error(endedByApplication().reason) }
+    // Nothing was prepared: without its client the server can only roll the block back.
+    const sound =
+      !this.#gate.busy && session.lost === undefined && (await quietRollback(session, this.#home))
+    this.#leave(sound ? 'release' : 'destroy')
+    return this.#settled
   }
 
   abandon(): void {
+    if (this.#state === 'ended') return
+    this.#settled = {
+      kind: 'unknown',
+      cause: new Error('abandoned while the decision is in doubt'),
+    }
     this.#leave('destroy')
   }
 
@@ -190,10 +198,10 @@ export class PgBranch implements Branch<PgHandle> {
   async #ask(
     text: string,
   ): Promise<{ kind: 'results'; results: readonly PgResult[] } | Refused | Lost> {
-    const session = this.#connected()
-    if (session.lost !== undefined) {
+    const session = this.#session
+    if (session === undefined || session.lost !== undefined) {
       this.#state = 'refused'
-      return { kind: 'refused', refusal: connectionLost(session.lost) }
+      return { kind: 'refused', refusal: connectionLost(session?.lost) }
     }
     const asked = this.#state
     try {
@@ -238,9 +246,12 @@ export class PgBranch implements Branch<PgHandle> {
   }
 
   async #finish(text: string, tag: string): Promise<Settlement> {
-    const session = this.#connected()
+    const session = this.#session
+    if (session === undefined || this.#state !== 'prepared') return NOT_PREPARED
     this.#state = 'ended'
+    this.#settled = NOT_PREPARED
     const settlement = await finishPrepared(session, this.#home, text, tag)
+    this.#settled = settlement
     this.#leave(settlement.kind === 'unknown' ? 'destroy' : 'release')
     return settlement
   }
@@ -270,8 +281,9 @@ export class PgBranch implements Branch<PgHandle> {
     else session.destroy(session.lost ?? new Error('the branch was rolled back'))
   }
 
-  #connected(): Session {
-    if (this.#session === undefined) throw this.#because()
+  /** For the application's statements: the connection may already be somebody else's. */
+  #working(): Session {
+    if (this.#session === undefined || this.#state !== 'active') throw this.#because()
     return this.#session
   }
 }

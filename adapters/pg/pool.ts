@@ -31,6 +31,7 @@ export class Session {
 
   /** One simple query; one result a statement. */
   async run(text: string): Promise<readonly PgResult[]> {
+    if (this.#gone) throw new Error('the connection has gone back to the pool')
     const answer = await this.client.query(text)
     return Array.isArray(answer) ? answer : [answer]
   }

@@ -3,12 +3,13 @@
  *
  * Order, for a branch that voted: the list first; only a marker that is read after a list without
  * the branch proves a rollback by its absence. A COMMIT PREPARED that waits for a standby is still
- * listed; a plain COMMIT that does so keeps the fence waiting.
+ * listed; a plain COMMIT that does so keeps the fence waiting. What fails on the way is thrown: a
+ * key that stays locked (55P03), like a server that does not answer, means to look again.
  */
 import type { BranchEvidence, Proof, ServerIdentity, ServerLife, Xid } from '../../src/adapter.ts'
 import { COMMITTED } from '../dialect/markers.ts'
 import * as sql from '../dialect/postgres.ts'
-import { asPostgresError, DUPLICATE_KEY, LOCKED } from '../dialect/postgres-errors.ts'
+import { asPostgresError, DUPLICATE_KEY } from '../dialect/postgres-errors.ts'
 import type { OwnConnection } from './connections.ts'
 
 const AGAIN: Proof = { kind: 'look-again' }
@@ -48,9 +49,7 @@ export async function proveOnePhase(
     return { kind: 'rolled-back', by: 'marker' }
   } catch (cause) {
     await own.run(sql.ROLLBACK)
-    const code = asPostgresError(cause)?.code
-    if (code === LOCKED) return { kind: 'look-again', cause }
-    if (code !== DUPLICATE_KEY) throw cause
+    if (asPostgresError(cause)?.code !== DUPLICATE_KEY) throw cause
   }
   const marker = await readMarker(own, xid, evidence, markerSchema)
   if (marker === undefined || marker === 'absent') return AGAIN

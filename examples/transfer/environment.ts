@@ -1,4 +1,7 @@
-/** Where the databases and the decision log are, from the environment; the default is docker/compose.yaml. */
+/**
+ * Where the databases and the decision log are: from the environment, else as docker/compose.yaml
+ * sets them up.
+ */
 import mysql from 'mysql2/promise'
 import pg from 'pg'
 
@@ -10,8 +13,8 @@ export const WALLETS_URL = 'WALLETS_URL'
 export const DECISIONS = 'DECISIONS'
 
 const DEFAULTS: Readonly<Record<string, string>> = {
-  [ACCOUNTS_URL]: 'postgres://postgres:postgres@127.0.0.1:5432/bank',
-  [WALLETS_URL]: 'mysql://root:root@127.0.0.1:3306/bank',
+  [ACCOUNTS_URL]: 'postgres://app:app@127.0.0.1:25432/bank',
+  [WALLETS_URL]: 'mysql://app:app@127.0.0.1:23306/bank',
   [DECISIONS]: './decisions',
 }
 

@@ -121,8 +121,9 @@ class ParticipantLoop {
       if (this.#idle && !idle) this.#pauseMs = FIRST_PAUSE_MS
       this.#idle = idle
       const { intervalMs } = this.#options
-      await this.#wait(Math.min(this.#pauseMs, clean ? intervalMs : LONGEST_PAUSE_MS))
+      const pauseMs = Math.min(this.#pauseMs, clean ? intervalMs : LONGEST_PAUSE_MS)
       this.#pauseMs = Math.min(this.#pauseMs * 2, intervalMs)
+      await this.#wait(pauseMs)
     }
   }
 

@@ -2,6 +2,7 @@
  * The contract of a branch's life: how it ends, and what it takes from the application.
  */
 import assert from 'node:assert/strict'
+import type { Branch } from 'unanimous/adapter'
 import { branchOf, pause, sealed } from './harness.ts'
 import { both, type ContractCase, contract, evidenceOf, INSERT, ids, listed } from './stage.ts'
 
@@ -95,4 +96,30 @@ export const endings: readonly ContractCase[] = [
       assert.deepEqual(await ids(other), [])
     },
   ),
+  contract('touches its connection no more once it has ended', async ({ opened, other }) => {
+    const ends: ((branch: Branch) => Promise<unknown>)[] = [
+      (branch) => branch.rollback(),
+      (branch) => branch.commitOnePhase(true),
+      async (branch) => {
+        evidenceOf(await branch.vote())
+        await branch.commit()
+      },
+    ]
+    for (const [at, end] of ends.entries()) {
+      const ended = branchOf(opened)
+      await opened.run(ended, `INSERT INTO item VALUES (${at}, 1)`)
+      await end(ended)
+      const next = branchOf(opened)
+      await opened.run(next, `INSERT INTO item VALUES (${at + 10}, 1)`)
+      assert.equal(opened.pool().total, 1, 'the next branch has the same connection')
+      // Late calls, as a deadline that loses a race may make them.
+      await ended.rollback()
+      ended.abandon()
+      assert.equal((await ended.commit()).kind, 'unknown', 'only a prepared branch is committed')
+      await assert.rejects(opened.run(ended, 'DELETE FROM item'), /has ended/)
+      evidenceOf(await next.vote())
+      assert.deepEqual(await next.commit(), { kind: 'answered' })
+    }
+    assert.deepEqual(await ids(other), [1, 2, 10, 11, 12])
+  }),
 ]

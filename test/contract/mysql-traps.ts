@@ -264,6 +264,7 @@ export const statements: readonly ContractCase[] = [
   }),
   ...both('B: begins in a session with autocommit off', async ({ opened, other }) => {
     await opened.leak('SET SESSION autocommit = 0')
+    await opened.leak('SELECT id FROM item')
     for (const id of [1, 2]) {
       const branch = branchOf(opened, { isolation: 'read committed' })
       await opened.run(branch, `INSERT INTO item VALUES (${id}, 1)`)

@@ -107,7 +107,7 @@ describe(`settings and privileges on ${SERVER}`, () => {
     url.password = 'secret'
     const { participant } = participantOver(poolWith({}, url.href))
     if (isMariadb) {
-      expect(await participant.contact()).toMatchObject({ markers: false })
+      expect(await participant.contact()).toHaveProperty('server')
       expect(await participant.list()).toEqual([])
       return
     }

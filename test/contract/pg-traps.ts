@@ -24,6 +24,11 @@ const ENDED: readonly (readonly [string, readonly number[]])[] = [
   ['INSERT INTO item VALUES (1, 1); ROLLBACK', []],
   ['INSERT INTO item VALUES (1, 1); ROLLBACK; BEGIN; INSERT INTO item VALUES (2, 2)', []],
   ["INSERT INTO item VALUES (1, 1); PREPARE TRANSACTION 'by-application'", []],
+  // The mark outlives the block: only the SAVEPOINT still tells.
+  [
+    "SELECT set_config('unanimous.branch', current_setting('unanimous.branch'), false); INSERT INTO item VALUES (1, 1); COMMIT",
+    [1],
+  ],
 ]
 
 export const votes: readonly ContractCase[] = [
@@ -31,6 +36,12 @@ export const votes: readonly ContractCase[] = [
     for (const [text, kept] of ENDED) {
       const refusal = await refusedVote(stage.opened, [text])
       assert.equal(refusal?.code, 'ENDED_BY_APPLICATION', text)
+      await stage.other.run("ROLLBACK PREPARED 'by-application'").catch(() => undefined)
+      await stage.other.run('DELETE FROM item')
+      const branch = branchOf(stage.opened)
+      await stage.opened.run(branch, text)
+      const answer = await branch.commitOnePhase(true)
+      assert.equal(answer.kind === 'refused' && answer.refusal.code, 'ENDED_BY_APPLICATION', text)
       await stage.other.run("ROLLBACK PREPARED 'by-application'").catch(() => undefined)
       assert.deepEqual(await ids(stage.other), kept, text)
       await stage.other.run('DELETE FROM item')

@@ -98,5 +98,7 @@ function xidOf(row: Row): string {
 
 /** MariaDB's `data` is a Buffer, MySQL's a string. */
 function text(value: unknown): string {
-  return Buffer.isBuffer(value) ? value.toString('latin1') : String(value as string)
+  if (typeof value === 'string') return value
+  if (Buffer.isBuffer(value)) return value.toString('latin1')
+  throw new TypeError(`expected a text, not a ${typeof value}`)
 }

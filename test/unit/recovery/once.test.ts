@@ -131,10 +131,13 @@ describe('recover once', () => {
     expect([ledger.prepared.size, shop.prepared.size]).toEqual([1, 0])
   })
 
-  it('stops, settles nothing there and closes the log when a branch proves it a copy', async () => {
-    const { ledger, trace, gtrid, prepare, run } = world()
+  it('stops, settles nothing there and waits for nobody when a branch proves it a copy', async () => {
+    const { ledger, shop, trace, gtrid, prepare, run } = world()
     prepare(ledger, gtrid(1))
     prepare(ledger, gtrid(1, 9))
+    prepare(shop, gtrid(1))
+    shop.script.settle = 'later'
+    // The clock stands still: a pause before another pass would never end.
     await expect(run({ waitMs: 30_000 })).rejects.toMatchObject({ code: 'LOG_COPIED' })
     expect(ledger.prepared.size).toBe(2)
     expect(trace.at(-1)).toBe('log closed')

@@ -1,0 +1,130 @@
+/**
+ * What is known of the server behind a participant: learned on its own connection, judged, and
+ * learned again when the server is another one or has started again.
+ *
+ * Invariants:
+ *  1. What is known was read on the connection that is in use: a new own connection is asked first.
+ *  2. A session of the pool on another server, or another life of it, than is known makes us look
+ *     again before a branch begins there; if ours leads elsewhere still, the branch is refused, for
+ *     it would be prepared where recovery does not look.
+ *  3. What is unwise is warned of once.
+ */
+import {
+  type Capabilities,
+  type Examination,
+  type ParticipantWarning,
+  type ServerIdentity,
+  UnanimousError,
+} from '../../src/adapter.ts'
+import { refuseUnfit, warningOf } from './findings.ts'
+import type { Lane } from './lane.ts'
+
+/** What was read of a server, and what it means. */
+export interface Learned extends Examination {
+  /** `undefined` when the server does not tell; it is unfit then. */
+  readonly identity: ServerIdentity | undefined
+}
+
+export interface ContactOptions<C extends object, L extends Learned> {
+  readonly participant: string
+  readonly lane: Lane<C>
+  /** Runs on the own connection; throws what the lane and the server throw. */
+  ask<T>(work: (own: C) => Promise<T>): Promise<T>
+  /** Reads everything; throws no finding. */
+  look(own: C): Promise<L>
+  isSameLife(one: ServerIdentity, other: ServerIdentity): boolean
+  warn(warning: ParticipantWarning): void
+}
+
+export class Contact<C extends object, L extends Learned> {
+  readonly #options: ContactOptions<C, L>
+  readonly #told = new Set<string>()
+  #learning: Promise<L> | undefined
+  #latest: { readonly own: C; readonly learned: L } | undefined
+
+  constructor(options: ContactOptions<C, L>) {
+    this.#options = options
+  }
+
+  /** What was learned last; `undefined` before the first contact. */
+  get known(): L | undefined {
+    return this.#latest?.learned
+  }
+
+  /** What is known, judged or not. Concurrent calls share one attempt. */
+  learn(): Promise<L> {
+    if (this.#learning !== undefined) return this.#learning
+    const attempt = this.#options.ask((own) => this.#look(own))
+    this.#learning = attempt
+    attempt.catch(() => {
+      if (this.#learning === attempt) this.#learning = undefined
+    })
+    return attempt
+  }
+
+  /** What is known on this own connection; call inside the lane's work. */
+  async on(own: C): Promise<L> {
+    if (this.#latest?.own === own) return this.#latest.learned
+    const learned = await this.#look(own)
+    this.#learning = Promise.resolve(learned)
+    return learned
+  }
+
+  /** @throws UnanimousError PARTICIPANT_UNREACHABLE or PARTICIPANT_UNFIT */
+  async fit(): Promise<Capabilities> {
+    const { participant, warn } = this.#options
+    const { server, markers, findings } = await this.learn()
+    refuseUnfit(participant, findings)
+    for (const finding of findings) {
+      const key = `${finding.code} ${finding.message}`
+      if (finding.severity === 'allowed' || this.#told.has(key)) continue
+      this.#told.add(key)
+      warn(warningOf(participant, finding))
+    }
+    return { server, markers }
+  }
+
+  /** What is known may be out of date. */
+  forget(): void {
+    this.#learning = undefined
+  }
+
+  /** @throws UnanimousError PARTICIPANT_UNREACHABLE */
+  examine(): Promise<L> {
+    this.forget()
+    return this.learn()
+  }
+
+  /**
+   * A session of the pool says which server it is on.
+   *
+   * @throws UnanimousError PARTICIPANT_UNREACHABLE or PARTICIPANT_UNFIT
+   */
+  async confirm(seen: ServerIdentity): Promise<void> {
+    const known = await this.learn()
+    if (this.#matches(known, seen)) return
+    // Somebody else may have looked again since.
+    if (this.known === known) {
+      this.forget()
+      this.#options.lane.renew()
+    }
+    await this.fit()
+    if (this.#matches(this.known, seen)) return
+    throw new UnanimousError(
+      'PARTICIPANT_UNFIT',
+      `${this.#options.participant}: the pool leads to more than one server`,
+      { hint: 'give each server a pool and a participant of its own' },
+    )
+  }
+
+  #matches(learned: L | undefined, seen: ServerIdentity): boolean {
+    const { isSameLife } = this.#options
+    return learned?.identity !== undefined && isSameLife(learned.identity, seen)
+  }
+
+  async #look(own: C): Promise<L> {
+    const learned = await this.#options.look(own)
+    this.#latest = { own, learned }
+    return learned
+  }
+}
