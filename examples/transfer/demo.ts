@@ -5,7 +5,6 @@
 import { checkBooks, checkRest, show } from './demo/checks.ts'
 import { crashRounds } from './demo/crash.ts'
 import { CONCURRENCY, load } from './demo/load.ts'
-import { Observer } from './demo/observe.ts'
 import { type DemoOptions, parseOptions, USAGE } from './demo/options.ts'
 import { bad, heading, line, money, number, seconds } from './demo/screen.ts'
 import { build, initialise, nameOf, type Stage, strike } from './demo/stage.ts'
@@ -16,15 +15,15 @@ import type { Answer } from './worker.ts'
 async function demo(options: DemoOptions): Promise<boolean> {
   heading('Servers')
   const stage = await build(options)
-  const observer = new Observer(stage.pools)
+  const { observer } = stage
   line(`${PLACES} accounts and ${PLACES} wallets, ${money(START_BALANCE)} each`)
   await initialise(stage)
 
   heading(`${number(options.transfers)} transfers, ${CONCURRENCY} at a time`)
   const answers = new Map<string, Answer>()
-  observer.only(await load(stage, options, answers))
+  await load(stage, options, answers)
 
-  const crashes = await crashRounds(stage, observer, options, answers)
+  const crashes = await crashRounds(stage, options, answers)
 
   heading('In the databases')
   const [accounts, wallets] = await Promise.all([observer.accounts(), observer.wallets()])
@@ -47,6 +46,9 @@ function sums({ postgres, mysql }: Stage, left: number, arrived: number): void {
   line(`${nameOf(mysql).padEnd(width)}  arrived in the wallets  ${money(arrived)}`)
 }
 
+/** The exit code of a demo that was broken off. */
+let interrupted: number | undefined
+
 async function main(): Promise<number> {
   let options: DemoOptions | 'help'
   try {
@@ -65,6 +67,8 @@ async function main(): Promise<number> {
     if (!holds) console.error(bad('\nNot everything held.'))
     return holds ? 0 : 1
   } catch (cause) {
+    // Broken off: what fails now fails because everything is being taken away.
+    if (interrupted !== undefined) return interrupted
     console.error(bad('\nThe demo failed.'))
     console.error(cause)
     return 1
@@ -78,6 +82,7 @@ for (const [signal, code] of [
   ['SIGTERM', 143],
 ] as const) {
   process.once(signal, () => {
+    interrupted = code
     console.error('\ncleaning up')
     strike()
       .catch((cause: unknown) => console.error(cause))

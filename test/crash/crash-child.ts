@@ -18,7 +18,7 @@ import { openPools, setting } from '../../examples/transfer/environment.ts'
 import { drawTransfer, inParallel, randomFrom } from '../../examples/transfer/orders.ts'
 import { type BankCoordinator, openBank, transfer } from '../../examples/transfer/transfer.ts'
 
-const { SCENARIO, POINT, RUN = 'run', ON = '1' } = process.env
+const { SCENARIO = '', POINT, RUN = 'run', ON = '1' } = process.env
 /** Points on the way of opening count from the start; the others only for the last transfer. */
 let armed = SCENARIO === 'open'
 let left = Number(ON)

@@ -14,7 +14,7 @@ import pg from 'pg'
 import { Coordinator, UnanimousError } from 'unanimous'
 import { mysql } from 'unanimous/mysql2'
 import { postgres } from 'unanimous/pg'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { openPools } from '../../examples/transfer/environment.ts'
 import { openBank, transfer } from '../../examples/transfer/transfer.ts'
 import { systemClock } from '../../src/clock.ts'
@@ -80,7 +80,7 @@ describe('refuses to open', () => {
 
   it('with a PostgreSQL that cannot prepare, and says which setting helps', async () => {
     const server = await startUnfitPostgres()
-    afterAll(() => server.stop())
+    onTestFinished(() => server.stop())
     const pool = new pg.Pool({ connectionString: server.url })
     pool.on('error', () => undefined)
     const participants = { accounts: postgres(pool), wallets: mysql(wallets) }
@@ -97,13 +97,16 @@ describe('refuses to open', () => {
 
   it('with a MySQL user who may not list prepared branches; MariaDB lets everyone', async () => {
     const url = new URL(db.mysql.url)
-    await wallets.query(`create user 'teller'@'%' identified by 'teller'`)
-    afterAll(() => wallets.query(`drop user 'teller'@'%'`))
-    await wallets.query(`grant all on \`${db.mysql.name}\`.* to 'teller'@'%'`)
+    const user = `teller_${db.mysql.name}`
+    await wallets.query(`create user '${user}'@'%' identified by 'teller'`)
+    onTestFinished(async () => {
+      await wallets.query(`drop user '${user}'@'%'`)
+    })
+    await wallets.query(`grant all on \`${db.mysql.name}\`.* to '${user}'@'%'`)
     const pool = createPool({
       host: url.hostname,
       port: Number(url.port),
-      user: 'teller',
+      user,
       password: 'teller',
       database: db.mysql.name,
     })
@@ -113,7 +116,7 @@ describe('refuses to open', () => {
       const error = await unopened(Coordinator.open({ log, participants }))
       expect(error.code).toBe('PARTICIPANT_UNFIT')
       expect(error.hint).toContain('GRANT XA_RECOVER_ADMIN')
-      await wallets.query(`grant xa_recover_admin on *.* to 'teller'@'%'`)
+      await wallets.query(`grant xa_recover_admin on *.* to '${user}'@'%'`)
     }
     const bank = await Coordinator.open({ log, participants })
     await bank.transaction(async (tx) => {
@@ -147,10 +150,8 @@ it('an ordinary PostgreSQL role takes part', async () => {
 it.each(['accounts', 'wallets'] as const)(
   'a database that is down at open delays its own branches and nothing else: %s',
   async (down) => {
-    const [door, other] = await Promise.all([
-      doorTo(down === 'accounts' ? db.postgres.url : db.mysql.url),
-      down === 'accounts' ? db.mysql.url : db.postgres.url,
-    ])
+    const door = await doorTo(down === 'accounts' ? db.postgres.url : db.mysql.url)
+    const other = down === 'accounts' ? db.mysql.url : db.postgres.url
     const urls =
       down === 'accounts'
         ? { accounts: door.url, wallets: other }

@@ -53,10 +53,14 @@ export async function createMarkerTables(pools: Pools): Promise<void> {
   }
 }
 
+const folders: string[] = []
+// Here, and not where a folder is made: a hook that a test registers never runs.
+afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))))
+
 /** A new directory for a decision log, on a disk and not in memory. Removed after the file. */
 export async function logDirectory(): Promise<string> {
   const parent = existsSync('/var/tmp') ? '/var/tmp' : tmpdir()
   const folder = await mkdtemp(join(parent, 'unanimous-test-'))
-  afterAll(() => rm(folder, { recursive: true, force: true }))
+  folders.push(folder)
   return join(folder, 'decisions')
 }

@@ -13,8 +13,11 @@ const CLI = fileURLToPath(new URL('../../../src/cli/main.ts', import.meta.url))
 const WORKER = fileURLToPath(new URL('../worker.ts', import.meta.url))
 
 const running: Set<ChildProcess> = new Set()
+let over = false
 
 function start(script: string, words: readonly string[], env: Environment): ChildProcess {
+  // A coordinator that began now would make its log's directory anew, behind the cleaning up.
+  if (over) throw new Error('the demo is over')
   const child = spawn(process.execPath, ['--import', 'tsx', script, ...words], {
     cwd: HERE,
     env: { ...process.env, ...env },
@@ -25,8 +28,9 @@ function start(script: string, words: readonly string[], env: Environment): Chil
   return child
 }
 
-/** SIGKILL to whatever still runs. */
+/** SIGKILL to whatever still runs; nothing is started any more. */
 export function killChildren(): void {
+  over = true
   for (const child of running) child.kill('SIGKILL')
 }
 

@@ -9,7 +9,7 @@ import type { Answer } from '../worker.ts'
 import { type Check, checkBooks } from './checks.ts'
 import { runCli, Worker } from './child.ts'
 import { CONCURRENCY } from './load.ts'
-import type { InDoubt, Observer } from './observe.ts'
+import type { InDoubt } from './observe.ts'
 import type { DemoOptions } from './options.ts'
 import { bad, good, heading, line, money, number, quote, seconds } from './screen.ts'
 import type { Stage } from './stage.ts'
@@ -27,6 +27,7 @@ const TRANSFERS = 2_000
 const FIRST_KILL = 20
 const KILLS = 60
 const POLL_MS = 5
+const GIVE_UP_MS = 60_000
 
 export interface CrashReport {
   readonly rounds: number
@@ -38,7 +39,6 @@ export interface CrashReport {
 
 export async function crashRounds(
   stage: Stage,
-  observer: Observer,
   options: DemoOptions,
   answers: Map<string, Answer>,
 ): Promise<CrashReport> {
@@ -49,7 +49,7 @@ export async function crashRounds(
     for (const point of POINTS) {
       heading(`Round ${round} of ${options.crashRounds}: kill -9 ${point.when}`)
       report.kills += 1
-      const run = { stage, observer, answers, random, name: `crash-${report.kills}` }
+      const run = { stage, answers, random, name: `crash-${report.kills}` }
       const { tookMs, checks } = await crash(run, point.at, round === 1)
       report.slowestMs = Math.max(report.slowestMs, tookMs)
       checks.push(withinLimit(tookMs, options.limitMs))
@@ -67,7 +67,6 @@ export async function crashRounds(
 
 interface Run {
   readonly stage: Stage
-  readonly observer: Observer
   readonly answers: Map<string, Answer>
   readonly random: Random
   /** Begins the ids of its transfers. */
@@ -75,10 +74,11 @@ interface Run {
 }
 
 async function crash(
-  { stage, observer, answers, random, name }: Run,
+  { stage, answers, random, name }: Run,
   at: string,
   showAll: boolean,
 ): Promise<{ tookMs: number; checks: Check[] }> {
+  const { observer } = stage
   const worker = new Worker({
     ...stage.environment,
     TRANSFERS: String(TRANSFERS),
@@ -103,7 +103,7 @@ async function crash(
     line('unanimous list')
     quote((await runCli(['list'], stage.environment)).output)
   }
-  const tookMs = await restart(stage, observer)
+  const tookMs = await restart(stage)
   const [accounts, wallets] = await Promise.all([observer.accounts(), observer.wallets()])
   line(
     `accounts ${money(accounts.money)} + wallets ${money(wallets.money)} = ${money(accounts.money + wallets.money)}`,
@@ -133,11 +133,14 @@ function showInDoubt(branches: readonly InDoubt[], showAll: boolean): void {
  *
  * @returns ms from its start until it is open and neither database has anything prepared
  */
-async function restart(stage: Stage, observer: Observer): Promise<number> {
+async function restart(stage: Stage): Promise<number> {
   const begin = performance.now()
   const worker = new Worker({ ...stage.environment, TRANSFERS: '0' })
   await worker.until('open')
-  while ((await observer.inDoubt()).length > 0) await sleep(POLL_MS)
+  while ((await stage.observer.inDoubt()).length > 0) {
+    if (performance.now() - begin > GIVE_UP_MS) throw new Error('something stays in doubt')
+    await sleep(POLL_MS)
+  }
   const tookMs = performance.now() - begin
   await worker.finish()
   return tookMs

@@ -8,17 +8,19 @@ import { openBank, transfer } from '../transfer.ts'
 import type { Answer } from '../worker.ts'
 import type { DemoOptions } from './options.ts'
 import { line, number, Progress, seconds } from './screen.ts'
-import type { Stage } from './stage.ts'
+import { atEnd, type Stage } from './stage.ts'
 
 export const CONCURRENCY = 16
 
-/** @returns the identity of the decision log. @throws when a transfer does anything unexpected */
+/** @throws when a transfer does anything unexpected */
 export async function load(
   stage: Stage,
   options: DemoOptions,
   answers: Map<string, Answer>,
-): Promise<string> {
+): Promise<void> {
   const bank = await openBank(stage.pools.accounts, stage.pools.wallets, { log: stage.decisions })
+  stage.observer.only(bank.logId)
+  atEnd(() => bank.close())
   try {
     const random = randomFrom(options.seed)
     const orders = Array.from({ length: options.transfers }, (_, index) =>
@@ -41,7 +43,6 @@ export async function load(
     answers.set(tooMuch.id, 'rolled-back')
     line('one for a hundred times what the account has:')
     for (const [word, value] of Object.entries(refused)) line(`  ${word.padEnd(8)} ${value}`)
-    return bank.logId
   } finally {
     await bank.close()
   }

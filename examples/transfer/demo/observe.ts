@@ -2,6 +2,7 @@
  * What the databases themselves say, by plain SQL on connections of their own: nothing in this file
  * knows the library whose work it checks.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Pools } from '../environment.ts'
 
 /** A prepared branch, as its server spells it. */
@@ -22,10 +23,13 @@ export interface Books {
 
 type Row = Readonly<Record<string, unknown>>
 
+const MAX_TRIES = 40
+const RETRY_MS = 25
+
 export class Observer {
   readonly #pools: Pools
   /** What ids of one decision log begin with: a server may hold others' branches too. */
-  #prefix = 'una1-'
+  #prefix: string | undefined
 
   constructor(pools: Pools) {
     this.#pools = pools
@@ -33,6 +37,24 @@ export class Observer {
 
   only(logId: string): void {
     this.#prefix = `una1-${logId}-`
+  }
+
+  /** For a demo that is broken off: its databases are dropped, and no decision counts any more. */
+  async rollBackAll(): Promise<void> {
+    if (this.#prefix === undefined) return
+    for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+      const left = await this.inDoubt()
+      if (left.length === 0) return
+      // A session that was killed with its process may hold on to its branch for a moment.
+      await Promise.allSettled(left.map((branch) => this.#rollBack(branch)))
+      await sleep(RETRY_MS)
+    }
+  }
+
+  async #rollBack({ database, id }: InDoubt): Promise<void> {
+    const [gtrid, bqual] = id.split(':')
+    if (database === 'accounts') await this.#accounts(`rollback prepared '${id}'`)
+    else await this.#wallets(`xa rollback '${gtrid}','${bqual}',1`)
   }
 
   /** Branches that are prepared and not finished. */
@@ -44,7 +66,7 @@ export class Observer {
     return [
       ...accounts.map((row) => ({ database: 'accounts' as const, id: text(row['id']) })),
       ...wallets.map((row) => ({ database: 'wallets' as const, id: xidOf(row) })),
-    ].filter(({ id }) => id.startsWith(this.#prefix))
+    ].filter(({ id }) => id.startsWith(this.#prefix ?? 'una1-'))
   }
 
   async accounts(): Promise<Books> {

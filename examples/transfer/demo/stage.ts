@@ -16,6 +16,7 @@ import {
 import { ACCOUNTS_URL, DECISIONS, openPools, type Pools, WALLETS_URL } from '../environment.ts'
 import { createSchema } from '../schema.ts'
 import { type Environment, killChildren, runCli } from './child.ts'
+import { Observer } from './observe.ts'
 import type { DemoOptions } from './options.ts'
 import { faint, line, quote } from './screen.ts'
 
@@ -23,6 +24,7 @@ export interface Stage {
   readonly postgres: Server
   readonly mysql: Server
   readonly pools: Pools
+  readonly observer: Observer
   /** Directory of the decision log. */
   readonly decisions: string
   /** What the worker and the command line find the stage by. */
@@ -37,8 +39,20 @@ export function nameOf({ flavour, version }: Server): string {
 
 const endings: (() => Promise<unknown>)[] = []
 
-/** Ends what was begun, last first. Once. */
-export async function strike(): Promise<void> {
+/** Something that must end before what the stage is made of. */
+export function atEnd(end: () => Promise<unknown>): void {
+  endings.push(end)
+}
+
+let striking: Promise<void> | undefined
+
+/** Ends what was begun, last first. Once, whoever asks for it. */
+export function strike(): Promise<void> {
+  striking ??= endAll()
+  return striking
+}
+
+async function endAll(): Promise<void> {
   killChildren()
   for (let end = endings.pop(); end !== undefined; end = endings.pop()) {
     await end().catch((cause: unknown) => console.error(cause))
@@ -63,13 +77,15 @@ export async function build(options: DemoOptions): Promise<Stage> {
   endings.push(() => drop(mysql, name))
   const pools = openPools(accountsUrl, walletsUrl)
   endings.push(() => pools.close())
+  const observer = new Observer(pools)
+  endings.push(() => observer.rollBackAll())
   await createSchema(pools.accounts, pools.wallets)
   const environment = {
     [ACCOUNTS_URL]: accountsUrl,
     [WALLETS_URL]: walletsUrl,
     [DECISIONS]: decisions,
   }
-  return { postgres, mysql, pools, decisions, environment }
+  return { postgres, mysql, pools, observer, decisions, environment }
 }
 
 /** Creates the marker tables, as a user would. @throws what the command said, when it failed */
