@@ -21,6 +21,7 @@ export default defineConfig({
       { find: /^unanimous\/adapter$/, replacement: source('src/adapter.ts') },
       { find: /^unanimous\/pg$/, replacement: source('adapters/pg/index.ts') },
       { find: /^unanimous\/mysql2$/, replacement: source('adapters/mysql2/index.ts') },
+      { find: /^unanimous\/contract$/, replacement: source('adapters/contract/index.ts') },
     ],
   },
   test: {

@@ -71,7 +71,7 @@ const UNITS: readonly Unit[] = [
       'src/coordinator/',
     ],
   },
-  { owns: [CONFIG], imports: ['src/coordinator.ts', 'src/participant/'] },
+  { owns: [CONFIG], imports: ['src/coordinator.ts', 'src/coordinator/', 'src/participant/'] },
   {
     owns: ['src/index.ts'],
     imports: [
@@ -104,6 +104,8 @@ const UNITS: readonly Unit[] = [
     packages: ['cli-table3', 'commander', 'jiti', 'pino', 'zod'],
   },
   { owns: ['adapters/dialect/'], imports: [ADAPTER_API, 'adapters/dialect/'] },
+  // Proves adapters from outside: it knows the ports, and no adapter.
+  { owns: ['adapters/contract/'], imports: [ADAPTER_API, 'adapters/contract/'] },
   ...ADAPTERS.map((name) => ({
     owns: [`adapters/${name}/`],
     imports: [ADAPTER_API, 'adapters/dialect/', `adapters/${name}/`],

@@ -2,15 +2,22 @@
  * Runs the tests that talk to databases on every server of the matrix: PostgreSQL 15 with MariaDB,
  * PostgreSQL 18 with MySQL 9; with `--full`, every PostgreSQL with every other server.
  *
- * The last line is the sum of all cells, `N passed, N failed`. Exits with 1 when a test failed, when
- * a cell ended without saying its counts, or when a server of the matrix could not be had: a matrix
- * with a hole is not green.
+ * Before its end it says, for each server, how many cases of the contract and how many traps were
+ * tested. The last line is the sum of all cells, `N passed, N failed`. Exits with 1 when a test failed, when
+ * a cell ended without saying its counts, when a server of the matrix could not be had, or when a
+ * trap was tested on none: a matrix with a hole is not green.
  */
 import { spawn } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import type { Counts } from '../test/support/reporter.ts'
-import { countsLine, parseCounts } from '../test/support/reporter.ts'
+import {
+  type Counts,
+  countsLine,
+  parseCounts,
+  parseServerLine,
+  type ServerCounts,
+  serverLine,
+} from '../test/support/reporter.ts'
 import { startMysqlFamily, startPostgres } from '../test/support/servers/index.ts'
 import { messageOf } from '../test/support/servers/server.ts'
 import { mysqlWish } from '../test/support/shared-servers.ts'
@@ -21,7 +28,8 @@ interface Cell {
   readonly mysql: string
 }
 
-const FOLDERS = ['test/contract', 'test/integration']
+const CONTRACT = 'test/contract'
+const FOLDERS = [CONTRACT, 'test/integration']
 const POSTGRES = ['15', '18']
 const MYSQL = ['mariadb', 'mysql:9']
 const VITEST = join(
@@ -32,6 +40,7 @@ const VITEST = join(
 const { cells, folders } = parseArguments(process.argv.slice(2))
 const sum: Counts = { passed: 0, failed: 0, skipped: 0 }
 const holes: string[] = []
+const servers = new Map<string, ServerCounts>()
 
 for (const cell of cells) {
   try {
@@ -47,6 +56,14 @@ for (const cell of cells) {
   }
 }
 
+console.log('\nOn each server:')
+for (const [server, counts] of servers) console.log(serverLine(server, counts))
+if (folders.includes(CONTRACT)) {
+  for (let trap = 1; trap <= 10; trap += 1) {
+    const tested = [...servers.values()].some(({ ids }) => ids.has(`T${trap}`))
+    if (!tested) holes.push(`T${trap}: no server was tested for it`)
+  }
+}
 if (holes.length > 0) {
   console.log('\nNot run:')
   for (const hole of holes) console.log(hole)
@@ -93,8 +110,23 @@ async function runCell(cell: Cell, paths: readonly string[]): Promise<Counts> {
     child.once('error', reject)
     child.once('close', resolve)
   })
+  for (const line of output.split('\n')) {
+    const seen = parseServerLine(line)
+    if (seen !== undefined) servers.set(seen.server, add(servers.get(seen.server), seen.counts))
+  }
   const counts = parseCounts(output.trimEnd().split('\n').at(-1) ?? '')
   if (counts === undefined) throw new Error(`the run ended (${code}) without its counts`)
   if (code !== 0 && counts.failed === 0) throw new Error(`the run ended with ${code}`)
   return counts
+}
+
+/** With `--full` a server is in several cells. */
+function add(one: ServerCounts | undefined, other: ServerCounts): ServerCounts {
+  if (one === undefined) return other
+  return {
+    contract: one.contract + other.contract,
+    traps: one.traps + other.traps,
+    failed: one.failed + other.failed,
+    ids: new Set([...one.ids, ...other.ids]),
+  }
 }

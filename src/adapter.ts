@@ -12,15 +12,22 @@ export {
   UnanimousError,
 } from './errors.ts'
 export { InvariantError, invariant } from './invariant.ts'
-export type { Branch, BranchRequest } from './participant/branch.ts'
+export type { AmbientBranch, Branch, BranchRequest, Seat } from './participant/branch.ts'
 export type {
+  Announcement,
   Capabilities,
+  Examination,
+  Finding,
   HandleOf,
   Participant,
   ParticipantContext,
   ParticipantDefinition,
   ParticipantWarning,
+  PoolOf,
   PreparedBranch,
+  SeenMarker,
+  SeenSessions,
+  Severity,
 } from './participant/participant.ts'
 export type {
   BranchEvidence,

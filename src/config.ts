@@ -1,11 +1,11 @@
 /** The type of `unanimous.config.{ts,js,mjs}`, for whoever writes one; the command line reads it. */
-import type { LogLocation } from './coordinator.ts'
+import type { LogDirectory } from './coordinator/location.ts'
 import type { Participants } from './participant/registry.ts'
 
 /** What the command line needs of an application. */
 export interface CliConfig {
-  /** The decision log's directory; a relative path starts at the configuration file. */
-  readonly log: string | LogLocation
+  /** The decision log's directory, or one slot's; a relative path starts at the configuration file. */
+  readonly log: string | LogDirectory
   /** The databases, by the names that the application's coordinator uses. */
   readonly participants: Participants
   /** Ends what the configuration opened, its pools: called once when the command is done. */

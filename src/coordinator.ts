@@ -11,29 +11,43 @@
  * A participant that is down is recovered when it comes back; it delays nothing else (rule 8).
  */
 import { type Clock, LATE, type Random, systemClock, systemRandom, within } from './clock.ts'
+import { createAmbient } from './commit/ambient.ts'
 import type { CommitContext } from './commit/context.ts'
-import { checkOptions, type TransactionOptions } from './commit/options.ts'
-import { runTransaction } from './commit/run.ts'
-import { messageOf, TransactionError, UnanimousError } from './errors.ts'
+import { joinTransaction } from './commit/join.ts'
+import {
+  type CheckedOptions,
+  checkOptions,
+  type TransactionOptions,
+  unknownParticipant,
+} from './commit/options.ts'
+import { retrying } from './commit/retry.ts'
+import { Running, runTransaction } from './commit/run.ts'
+import type { OpenTransaction, TransactionHandles } from './coordinator/handles.ts'
+import { type LogLocation, openAt } from './coordinator/location.ts'
+import { Siblings } from './coordinator/siblings.ts'
+import { asTransactionError, messageOf, UnanimousError } from './errors.ts'
 import { type CoordinatorEvent, Events, type Listener } from './events.ts'
 import { type Failpoints, noFailpoints } from './failpoint.ts'
-import type { DecisionLog, OpenedLog } from './log/decision-log.ts'
+import type { DecisionLog, LogEvent, OpenedLog } from './log/decision-log.ts'
 import type { FileSystem } from './log/file-system.ts'
 import { nodeFileSystem } from './log/node-file-system.ts'
-import { openFileDecisionLog } from './log/open-log.ts'
 import { type Logger, logSink } from './logger.ts'
+import { Announcements } from './participant/announcements.ts'
 import { LiveSet } from './participant/live.ts'
 import { MarkerCollector } from './participant/marker-collector.ts'
-import type { HandleOf } from './participant/participant.ts'
+import type { PoolOf } from './participant/participant.ts'
 import { createRegistry, type Participants, type Registry } from './participant/registry.ts'
+import { Seats } from './participant/seats.ts'
 import { Settlements } from './participant/settle.ts'
 import type { Outcome } from './protocol/vocabulary.ts'
-import { firstContact } from './recovery/first-contact.ts'
 import { RecoveryLoop } from './recovery/loop.ts'
 import type { RecoveryContext } from './recovery/pass.ts'
 
 export interface CoordinatorOptions<P extends Participants> {
-  /** The decision log's directory. Created when it is missing; one coordinator at a time. */
+  /**
+   * The decision log's directory, for one coordinator at a time; or `{ root }`, under which each
+   * of several processes takes a log of its own. Created when it is missing.
+   */
   readonly log: string | LogLocation
   /** The databases, by the name that `tx` and every record of them will use. */
   readonly participants: P
@@ -57,29 +71,12 @@ export interface CoordinatorOptions<P extends Participants> {
   readonly seams?: Partial<Seams>
 }
 
-export interface LogLocation {
-  readonly directory: string
-  /** How long to wait for another process to let go of the log, in ms. Default 0. */
-  readonly lockWaitMs?: number
-  /** Accept a file system that cannot keep what it confirmed: tmpfs, NFS, SMB. Default false. */
-  readonly allowUnsafeFileSystem?: boolean
-}
-
 /** @internal */
 export interface Seams {
   readonly clock: Clock
   readonly random: Random
   readonly files: FileSystem
   readonly failpoints: Failpoints
-}
-
-/** What the callback of a transaction receives: a handle by participant name. */
-export type TransactionHandles<P extends Participants> = {
-  readonly [N in keyof P & string]: HandleOf<P[N]>
-} & {
-  /** Id of the global transaction, as logs, databases and errors show it. */
-  readonly gtrid: string
-  readonly name: string | undefined
 }
 
 /** What the log knows of a transaction. */
@@ -94,7 +91,10 @@ export class Coordinator<P extends Participants = Participants> {
   readonly #events: Events
   readonly #context: CommitContext
   readonly #recovery: RecoveryLoop
+  readonly #siblings: Siblings | undefined
   readonly #state: CoordinatorState
+  readonly #retrySeams: { readonly clock: Clock; readonly random: Random }
+  readonly #pools: Map<string, unknown> = new Map()
 
   /**
    * Opens a coordinator and settles what an earlier one left behind.
@@ -109,23 +109,27 @@ export class Coordinator<P extends Participants = Participants> {
     const events = new Events(logSink(options.logger))
     const registry = createRegistry(options.participants, seams.clock, events)
     const place = typeof options.log === 'string' ? { directory: options.log } : options.log
-    let log: OpenedLog | undefined
+    const contactMs = options.contactMs ?? 1_000
+    const onEvent = (event: LogEvent): void => events.emit('log:event', { ...event })
+    let opened: OpenedLog | undefined
     try {
-      const opened = await openFileDecisionLog(place, {
-        ...seams,
-        onEvent: (event) => events.emit('log:event', { ...event }),
-      })
-      log = opened
-      const contactMs = options.contactMs ?? 1_000
-      const { answered, unfit } = await firstContact(registry, opened, seams.clock, contactMs)
+      const located = await openAt(place, { ...seams, onEvent }, registry, contactMs)
+      const { log, slot, answered, unfit } = located
+      opened = log
       if (unfit[0] !== undefined) throw unfit[0]
-      const coordinator = new Coordinator<P>(options, seams, registry, await opened.start(), events)
+      const siblings =
+        'root' in place && slot !== undefined
+          ? new Siblings({ location: place, own: slot, registry, events, seams, contactMs })
+          : undefined
+      const started = await log.start()
+      const coordinator = new Coordinator<P>(options, seams, registry, started, events, siblings)
       coordinator.#recovery.start()
+      siblings?.start()
       const clean = coordinator.#recovery.clean(answered)
       await within(seams.clock, options.recoverMs ?? 5_000, clean)
       return coordinator
     } catch (cause) {
-      await log?.close().catch(() => undefined)
+      await opened?.close().catch(() => undefined)
       await closeAll(registry)
       throw cause
     }
@@ -137,11 +141,14 @@ export class Coordinator<P extends Participants = Participants> {
     registry: Registry,
     log: DecisionLog,
     events: Events,
+    siblings: Siblings | undefined,
   ) {
     const { clock, failpoints } = seams
     this.#registry = registry
+    this.#retrySeams = seams
     this.#log = log
     this.#events = events
+    this.#siblings = siblings
     this.#state = { stopped: undefined, closing: undefined }
     const markers = new MarkerCollector(registry, clock)
     const settlements = new Settlements(log, events, (gtrid, participants) =>
@@ -153,7 +160,10 @@ export class Coordinator<P extends Participants = Participants> {
     const live = new LiveSet()
     const stop = (cause: unknown): void => this.#stop(cause)
     const shared = { registry, log, live, settlements, events, failpoints, stop }
-    const recoveryContext: RecoveryContext = shared
+    const recoveryContext: RecoveryContext = {
+      ...shared,
+      isSibling: async (logId) => (await siblings?.owns(logId)) ?? false,
+    }
     this.#recovery = new RecoveryLoop(recoveryContext, clock, {
       intervalMs: options.recoveryIntervalMs ?? 5_000,
       markerSweepMs: MARKER_SWEEP_MS,
@@ -162,6 +172,9 @@ export class Coordinator<P extends Participants = Participants> {
       ...shared,
       clock,
       markers,
+      announcements: new Announcements(registry, log),
+      ambient: createAmbient(),
+      seats: new Seats(),
       live,
       limits: {
         timeoutMs: options.timeoutMs ?? 30_000,
@@ -182,6 +195,7 @@ export class Coordinator<P extends Participants = Participants> {
   /**
    * Runs `work` in a global transaction. A participant is enlisted when its handle is first used.
    * When `work` returns, every branch is committed, or none is; when it throws, none is.
+   * Inside a transaction, `work` joins it and nothing is committed yet: see `propagation`.
    *
    * @example
    * await coordinator.transaction(async (tx) => {
@@ -197,32 +211,89 @@ export class Coordinator<P extends Participants = Participants> {
     work: (tx: TransactionHandles<P>) => Promise<T> | T,
     options: TransactionOptions<keyof P & string> = {},
   ): Promise<T> {
+    const place = this.#context.ambient.get()
+    const run = (handles: object) => work(handles as TransactionHandles<P>)
     try {
-      this.#checkOpen()
-      const names = new Set(this.#registry.keys())
-      const checked = checkOptions(options, names, this.#context.limits.timeoutMs)
-      return await runTransaction(this.#context, checked, (handles) =>
-        work(handles as TransactionHandles<P>),
-      )
+      const checked = this.#check(options, place !== undefined)
+      if (place === undefined || checked.propagation === 'new') {
+        return await retrying(this.#retrySeams, checked, () => {
+          this.#checkOpen()
+          return runTransaction(this.#context, checked, run)
+        })
+      }
+      return await joinTransaction(this.#context, place, checked, run)
     } catch (cause) {
-      if (cause instanceof TransactionError || !(cause instanceof UnanimousError)) throw cause
-      throw new TransactionError(cause.code, cause.message, {
-        outcome: 'rolled-back',
-        gtrid: '',
-        hint: cause.hint,
-        cause,
-      })
+      throw asTransactionError(cause)
     }
   }
 
   /**
+   * Begins a transaction that the caller ends: a new one, also inside another. Code joins it through
+   * its handles, or in `tx.run(fn)`.
+   *
+   * @example
+   * await using tx = await coordinator.begin({ name: 'transfer' })
+   * await tx.ledger.query('update account set balance = balance - $1 where id = $2', [100, 1])
+   * await tx.commit()
+   *
+   * @throws TransactionError with `outcome` `rolled-back`: nothing has begun
+   */
+  async begin(
+    options: Omit<TransactionOptions<keyof P & string>, 'retry'> = {},
+  ): Promise<OpenTransaction<P>> {
+    try {
+      const running = await Running.begin(this.#context, this.#check(options, false))
+      return running.tx.handlesWith({
+        commit: () => running.commit(),
+        rollback: () => running.rollback(),
+        [Symbol.asyncDispose]: () => running.dispose(),
+      }) as OpenTransaction<P>
+    } catch (cause) {
+      throw asTransactionError(cause)
+    }
+  }
+
+  /**
+   * A drop-in for the pool that the participant was made of. Inside a transaction its work belongs
+   * to the branch, and so do the transactions that are begun on its connections: as savepoints.
+   * Outside it is the plain pool. Work left running when the transaction ended is refused.
+   *
+   * @throws UnanimousError PARTICIPANT_UNKNOWN
+   */
+  pool<N extends keyof P & string>(name: N): PoolOf<P[N]> {
+    const participant = this.#registry.get(name)
+    if (participant === undefined)
+      throw unknownParticipant(name, new Set(this.#registry.keys()), '')
+    const { ambient } = this.#context
+    const made =
+      this.#pools.get(name) ??
+      participant.ambientPool({
+        current: () => ambient.get()?.tx.branch(name),
+        outside: (work) => ambient.run(undefined, work),
+      })
+    this.#pools.set(name, made)
+    return made as PoolOf<P[N]>
+  }
+
+  /** The transaction that the caller runs in, ended or not; `undefined` outside of one. */
+  current(): TransactionHandles<P> | undefined {
+    return this.#context.ambient.get()?.tx.handles as TransactionHandles<P> | undefined
+  }
+
+  /** Runs `work` outside of the transaction around it: what it does is not rolled back with it. */
+  outside<T>(work: () => T): T {
+    return this.#context.ambient.run(undefined, work)
+  }
+
+  /**
    * What is known of a transaction. `unknown` for one that the log has forgotten, or never held:
-   * after all branches were settled the log keeps nothing.
+   * after all branches were settled the log keeps nothing. With marker rows, `committed` waits for
+   * the first database that has: until then a lost log could still take the decision back.
    */
   outcome(gtrid: string): KnownOutcome {
     switch (this.#log.register(gtrid)) {
       case 'commit':
-        return 'committed'
+        return this.#isCommitted(gtrid) ? 'committed' : 'in-doubt'
       case 'abort':
         return 'rolled-back'
       case 'handed-over':
@@ -231,6 +302,11 @@ export class Coordinator<P extends Participants = Participants> {
       case 'none':
         return 'unknown'
     }
+  }
+
+  #isCommitted(gtrid: string): boolean {
+    const marked = this.#log.find(gtrid)?.record.branches.some((branch) => branch.marker) ?? false
+    return !marked || this.#context.settlements.isConfirmed(gtrid)
   }
 
   on<E extends CoordinatorEvent>(name: E, listener: Listener<E>): this {
@@ -261,10 +337,20 @@ export class Coordinator<P extends Participants = Participants> {
   async #close(): Promise<void> {
     const { clock, live, markers } = this.#context
     const waited = await within(clock, CLOSE_MS, live.whenEmpty())
-    await this.#recovery.stop()
-    if (waited !== LATE) await within(clock, CLOSE_MS, markers.flush())
+    const stopping = Promise.all([this.#recovery.stop(), this.#siblings?.stop()])
+    const stopped = await within(clock, CLOSE_MS, stopping)
+    if (waited !== LATE && stopped !== LATE) await within(clock, CLOSE_MS, markers.flush())
     await closeAll(this.#registry)
+    // A pass that still waited for a server ends with the connection under it.
+    await stopping
     await this.#log.close()
+  }
+
+  /** @param joins - a transaction that runs may go on while the coordinator closes */
+  #check(options: TransactionOptions, joins: boolean): CheckedOptions {
+    if (!joins || options.propagation === 'new') this.#checkOpen()
+    const names = new Set(this.#registry.keys())
+    return checkOptions(options, names, this.#context.limits.timeoutMs)
   }
 
   #checkOpen(): void {
@@ -291,6 +377,7 @@ export class Coordinator<P extends Participants = Participants> {
     this.#state.stopped = stopped
     this.#events.emit('coordinator:stopped', { cause: stopped })
     this.#recovery.stop().catch(() => undefined)
+    this.#siblings?.stop().catch(() => undefined)
   }
 }
 

@@ -47,7 +47,7 @@ export type TransactionErrorCode =
   | 'CALLBACK_FAILED'
   /** The transaction was rolled back by `rollback()`. */
   | 'ROLLED_BACK'
-  /** The application sent BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION or XA inside a branch. */
+  /** Inside a branch the application ended what it had not begun, or asked for what a savepoint cannot be. */
   | 'TRANSACTION_CONTROL'
   /** The transaction has ended: it takes no further work. */
   | 'TRANSACTION_ENDED'
@@ -145,6 +145,8 @@ export class TransactionError extends UnanimousError {
   readonly retryable: boolean
   /** `in-doubt` only: whether recovery will settle it. */
   readonly recoverable: boolean
+  /** How often the callback was run; this error is the last one's. More than 1 with `retry` only. */
+  attempts = 1
 
   constructor(code: TransactionErrorCode, message: string, details: TransactionErrorDetails) {
     super(code, message, details)
@@ -154,6 +156,13 @@ export class TransactionError extends UnanimousError {
     this.retryable = details.retryable ?? false
     this.recoverable = details.recoverable ?? details.outcome === 'in-doubt'
   }
+}
+
+/** A transaction's callers hear of it in one class of errors only: `cause` came before it had begun. */
+export function asTransactionError(cause: unknown): unknown {
+  if (cause instanceof TransactionError || !(cause instanceof UnanimousError)) return cause
+  const { code, message, hint } = cause
+  return new TransactionError(code, message, { outcome: 'rolled-back', gtrid: '', hint, cause })
 }
 
 /** The message of anything that was thrown. */

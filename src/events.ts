@@ -1,6 +1,6 @@
 /**
- * What a coordinator tells whoever listens. One event per fact; a listener that throws is the
- * listener's problem and never disturbs the protocol.
+ * What a coordinator tells whoever listens. One event per fact; a listener or a logger that throws
+ * has a problem of its own and never disturbs the protocol.
  */
 import { messageOf, type TransactionErrorCode } from './errors.ts'
 import type { BranchAnswer, Outcome } from './protocol/vocabulary.ts'
@@ -13,6 +13,12 @@ export interface CoordinatorEventMap {
     readonly outcome: Outcome
     readonly code: TransactionErrorCode | undefined
     readonly durationMs: number
+  }
+  /** A hook given to `afterCommit` or `afterRollback` threw; the outcome stands. */
+  'transaction:hook-failed': {
+    readonly gtrid: string
+    readonly outcome: Outcome
+    readonly cause: unknown
   }
   /** A branch of a committed transaction answered. */
   'branch:settled': {
@@ -64,7 +70,7 @@ export class Events {
   readonly #listeners: { [E in CoordinatorEvent]?: Set<Listener<E>> } = {}
   readonly #sink: EventSink | undefined
 
-  /** @param sink - called with every event before the listeners; must not throw */
+  /** @param sink - called with every event before the listeners */
   constructor(sink?: EventSink) {
     this.#sink = sink
   }
@@ -80,13 +86,17 @@ export class Events {
   }
 
   emit<E extends CoordinatorEvent>(name: E, event: CoordinatorEventMap[E]): void {
-    this.#sink?.(name, event)
+    this.#tell(name, 'the logger', () => this.#sink?.(name, event))
     for (const listener of this.#listeners[name] ?? []) {
-      try {
-        listener(event)
-      } catch (cause) {
-        process.emitWarning(`a listener of ${name} threw: ${messageOf(cause)}`, 'UnanimousWarning')
-      }
+      this.#tell(name, 'a listener', () => listener(event))
+    }
+  }
+
+  #tell(name: CoordinatorEvent, who: string, tell: () => void): void {
+    try {
+      tell()
+    } catch (cause) {
+      process.emitWarning(`${who} threw at ${name}: ${messageOf(cause)}`, 'UnanimousWarning')
     }
   }
 }

@@ -3,14 +3,16 @@
  *
  * @packageDocumentation
  */
-export type { TransactionOptions } from './commit/options.ts'
+export type { TransactionVerbs } from './commit/handles.ts'
+export type { Propagation, TransactionOptions } from './commit/options.ts'
+export type { RetryOptions } from './commit/retry.ts'
 export { type CliConfig, defineConfig } from './config.ts'
+export type { OpenTransaction, TransactionHandles } from './coordinator/handles.ts'
+export type { LogDirectory, LogLocation, LogRoot } from './coordinator/location.ts'
 export {
   Coordinator,
   type CoordinatorOptions,
   type KnownOutcome,
-  type LogLocation,
-  type TransactionHandles,
 } from './coordinator.ts'
 export {
   type BranchReport,
@@ -22,6 +24,11 @@ export {
 } from './errors.ts'
 export type { CoordinatorEvent, CoordinatorEventMap } from './events.ts'
 export type { Logger } from './logger.ts'
-export type { HandleOf, IsolationChoice, ParticipantDefinition } from './participant/participant.ts'
+export type {
+  HandleOf,
+  IsolationChoice,
+  ParticipantDefinition,
+  PoolOf,
+} from './participant/participant.ts'
 export type { Participants, ReservedName } from './participant/registry.ts'
 export type { BranchAnswer, IsolationLevel, Outcome } from './protocol/vocabulary.ts'

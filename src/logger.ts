@@ -15,6 +15,7 @@ type Level = keyof Logger
 
 const LEVELS: { readonly [E in CoordinatorEvent]: Level } = {
   'transaction:ended': 'debug',
+  'transaction:hook-failed': 'warn',
   'branch:settled': 'debug',
   'branch:rolled-back': 'info',
   'branch:heuristic': 'error',

@@ -52,11 +52,16 @@ const LOG_ID_DIGITS = 16
 const NONCE_DIGITS = 8
 const GTRID =
   /^una1-([0-9a-hjkmnp-tv-z]{16})-([1-9a-z][0-9a-z]{0,7})\.([0-9a-hjkmnp-tv-z]{8})-([0-9a-z]{1,11})$/
+const LOG_ID = /^[0-9a-hjkmnp-tv-z]{16}$/
 const NAME = /^[A-Za-z][A-Za-z0-9_-]*$/
 
 /** Spells 10 random bytes as a log id. */
 export function logIdFrom(bytes: Uint8Array): string {
   return base32(bytes, LOG_ID_DIGITS)
+}
+
+export function isLogId(text: string): boolean {
+  return LOG_ID.test(text)
 }
 
 /** Spells 5 random bytes as the nonce of an incarnation. */

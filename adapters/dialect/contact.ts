@@ -29,11 +29,11 @@ export interface ContactOptions<C extends object, L extends Learned> {
   readonly participant: string
   readonly lane: Lane<C>
   /** Runs on the own connection; throws what the lane and the server throw. */
-  ask<T>(work: (own: C) => Promise<T>): Promise<T>
+  readonly ask: <T>(work: (own: C) => Promise<T>) => Promise<T>
   /** Reads everything; throws no finding. */
-  look(own: C): Promise<L>
-  isSameLife(one: ServerIdentity, other: ServerIdentity): boolean
-  warn(warning: ParticipantWarning): void
+  readonly look: (own: C) => Promise<L>
+  readonly isSameLife: (one: ServerIdentity, other: ServerIdentity) => boolean
+  readonly warn: (warning: ParticipantWarning) => void
 }
 
 export class Contact<C extends object, L extends Learned> {
@@ -73,11 +73,12 @@ export class Contact<C extends object, L extends Learned> {
   /** @throws UnanimousError PARTICIPANT_UNREACHABLE or PARTICIPANT_UNFIT */
   async fit(): Promise<Capabilities> {
     const { participant, warn } = this.#options
-    const { server, markers, findings } = await this.learn()
+    const { server, markers, findings, identity } = await this.learn()
     refuseUnfit(participant, findings)
     for (const finding of findings) {
-      const key = `${finding.code} ${finding.message}`
-      if (finding.severity === 'allowed' || this.#told.has(key)) continue
+      const { code, severity, message } = finding
+      const key = `${identity?.server} ${code} ${severity === 'unread' ? message : ''}`
+      if (severity === 'allowed' || this.#told.has(key)) continue
       this.#told.add(key)
       warn(warningOf(participant, finding))
     }
@@ -101,15 +102,15 @@ export class Contact<C extends object, L extends Learned> {
    * @throws UnanimousError PARTICIPANT_UNREACHABLE or PARTICIPANT_UNFIT
    */
   async confirm(seen: ServerIdentity): Promise<void> {
-    const known = await this.learn()
-    if (this.#matches(known, seen)) return
-    // Somebody else may have looked again since.
-    if (this.known === known) {
+    const attempt = this.learn()
+    if (this.#matches(await attempt, seen)) return
+    // Somebody else may be looking again already.
+    if (this.#learning === attempt) {
       this.forget()
       this.#options.lane.renew()
     }
     await this.fit()
-    if (this.#matches(this.known, seen)) return
+    if (this.#matches(await this.learn(), seen)) return
     throw new UnanimousError(
       'PARTICIPANT_UNFIT',
       `${this.#options.participant}: the pool leads to more than one server`,
@@ -117,9 +118,8 @@ export class Contact<C extends object, L extends Learned> {
     )
   }
 
-  #matches(learned: L | undefined, seen: ServerIdentity): boolean {
-    const { isSameLife } = this.#options
-    return learned?.identity !== undefined && isSameLife(learned.identity, seen)
+  #matches({ identity }: L, seen: ServerIdentity): boolean {
+    return identity !== undefined && this.#options.isSameLife(identity, seen)
   }
 
   async #look(own: C): Promise<L> {

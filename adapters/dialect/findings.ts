@@ -58,7 +58,7 @@ export function checkAllow(allow: readonly string[], known: readonly string[]): 
   })
 }
 
-export const CLOCK_SKEW: 'clock-skew' = 'clock-skew'
+export const CLOCK_SKEW = 'clock-skew' as const
 const SKEW_MS = 5_000
 
 /** Ages of branches are told by both clocks; nothing is decided by them. */

@@ -4,12 +4,19 @@
  *
  * Invariants:
  *  1. `open` runs once, for the first statement, and every statement waits for it.
- *  2. A transaction control statement is refused before anything is sent, and dooms the branch.
- *  3. After `seal` nothing new reaches the server, not even what had been queued.
+ *  2. Transaction control that no savepoint stands for is refused before anything is sent, and dooms
+ *     the branch.
+ *  3. After `seal` nothing new of the application reaches the server, not even what had been queued.
  *  4. The first reason that dooms a branch is the one that is reported.
  */
-import { messageOf, type Refusal, TransactionError } from '../../src/adapter.ts'
-import { controlVerb } from './control.ts'
+import {
+  type IsolationLevel,
+  messageOf,
+  type Refusal,
+  TransactionError,
+} from '../../src/adapter.ts'
+import { type Control, controlOf } from './control.ts'
+import { type Client, type Conflict, type Issuer, Nesting, type Step } from './nesting.ts'
 
 export interface GateOptions {
   readonly participant: string
@@ -18,13 +25,43 @@ export interface GateOptions {
   enlist(): number
   /** Takes a connection and begins the branch on it. */
   open(boundMs: number): Promise<void>
+  /** Savepoints of the whole transaction around the caller, outermost first. */
+  savepoints(): readonly string[]
+  /** Runs statements of ours on the branch's connection, in order. */
+  speak(texts: readonly string[]): Promise<void>
+  /** The isolation that the branch has. */
+  isolation(): Promise<IsolationLevel>
+}
+
+/** What is said in the application's stead. */
+export interface Instead {
+  /** At least one; the last one's answer is the application's. Empty: any statement without effect. */
+  readonly texts: readonly string[]
+  /** The command tag that the application expects. */
+  readonly tag: string
+}
+
+/** A statement's right to the connection. */
+export interface Turn {
+  readonly instead: Instead | undefined
+  /** It needs nothing more from the application to end: a result that is being closed. */
+  closing(): void
+  end(succeeded: boolean): void
+}
+
+interface Running {
+  readonly savepoints: readonly string[]
+  /** It ends only when the application has read or closed it. */
+  readonly open: boolean
+  closing: boolean
 }
 
 export class Gate {
   readonly #options: GateOptions
+  readonly #nesting = new Nesting()
+  readonly #running: Set<Running> = new Set()
   #opened: Promise<void> | undefined
-  #tail: Promise<unknown> = Promise.resolve()
-  #inFlight = 0
+  #tail: Promise<void> = Promise.resolve()
   #because: (() => Error) | undefined
   #doom: Refusal | undefined
 
@@ -38,7 +75,8 @@ export class Gate {
 
   /** Whether a statement, or the begin that precedes it, has not returned yet. */
   get busy(): boolean {
-    return this.#inFlight > 0
+    for (const one of this.#running) if (!one.closing) return true
+    return false
   }
 
   get doomed(): Refusal | undefined {
@@ -50,34 +88,109 @@ export class Gate {
     this.#doom ??= refusal
   }
 
+  /** What the application hears of a failure: after the seal, why its statement was ended. */
+  heard(cause: unknown): unknown {
+    return this.#because === undefined ? cause : this.#because()
+  }
+
   /** Runs one statement of the application when those before it have returned. */
-  async run<T>(text: unknown, send: () => Promise<T>): Promise<T> {
-    this.#refuseSealed()
-    this.#refuseControl(text)
-    this.#opened ??= this.#open()
-    this.#inFlight += 1
-    const turn = this.#tail
-    const { promise: done, resolve: finish } = deferred()
-    this.#tail = turn.then(() => done)
+  async run<T>(
+    client: Client,
+    text: unknown,
+    send: (instead: Instead | undefined) => Promise<T>,
+  ): Promise<T> {
+    const turn = await this.turn(client, text)
+    let succeeded = false
     try {
-      await turn
+      const answer = await send(turn.instead)
+      succeeded = true
+      return answer
+    } finally {
+      turn.end(succeeded)
+    }
+  }
+
+  /**
+   * Waits until those before it have returned.
+   *
+   * @param open - the statement ends only when the application has read or closed its result
+   */
+  async turn(client: Client, text: unknown, open = false): Promise<Turn> {
+    this.#refuseSealed()
+    const control = typeof text === 'string' ? controlOf(text) : undefined
+    if (control !== undefined) this.#admit(client, control, open)
+    this.#opened ??= this.#open()
+    const issuer = { client, savepoints: this.#options.savepoints() }
+    const running = { savepoints: issuer.savepoints, open, closing: false }
+    const { before, finish } = this.#queue(running)
+    try {
+      await before
       await this.#opened
       this.#refuseSealed()
-      return await send()
-    } finally {
-      this.#inFlight -= 1
+      if (issuer.savepoints.length > 0) await this.#setSavepoints(issuer.savepoints)
+      if (control === undefined) this.#nesting.work(issuer)
+      const planned = control === undefined ? undefined : await this.#plan(issuer, control)
+      return {
+        instead: planned?.instead,
+        closing: () => {
+          running.closing = true
+        },
+        end: (succeeded) => {
+          planned?.end(succeeded)
+          finish()
+        },
+      }
+    } catch (cause) {
       finish()
+      throw cause
     }
+  }
+
+  /** The client goes back: what it left open is rolled back before the branch votes. */
+  release(client: Client): void {
+    if (client.released) return
+    client.released = true
+    if (client.open === 0) return
+    client.open = 0
+    // A failure dooms the branch, and is reported there.
+    this.#endOwn(() => this.#nesting.abandon(client)).catch(() => undefined)
+  }
+
+  /** Ends a savepoint of the whole transaction, if the branch has it. */
+  async endSavepoint(name: string, how: 'release' | 'rollback'): Promise<void> {
+    const unread = [...this.#running].some(
+      (one) => one.open && !one.closing && one.savepoints.includes(name),
+    )
+    if (!unread) return this.#endOwn(() => this.#nesting.endSavepoint(name, how), how)
+    const refusal = this.#stillRunning('a result was neither read to its end nor closed')
+    this.doom(refusal)
+    throw new Error(refusal.reason)
   }
 
   /** Ends the application's part; answers what speaks against committing. */
   seal(because: () => Error): Refusal | undefined {
     this.#because ??= because
     if (this.#doom !== undefined) return this.#doom
-    if (!this.busy) return undefined
+    const { participant } = this.#options
+    if (this.busy) return this.#stillRunning(`${this.#running.size} statement(s) of ${participant}`)
+    if (!this.#nesting.unended) return undefined
+    return this.#stillRunning(`a transaction that was begun inside ${participant}`)
+  }
+
+  /** Resolves when nothing runs any more, with what dooms the branch. */
+  async drain(): Promise<Refusal | undefined> {
+    await this.#tail
+    return this.#doom
+  }
+
+  #refuseSealed(): void {
+    if (this.#because !== undefined) throw this.#because()
+  }
+
+  #stillRunning(what: string): Refusal {
     return {
       code: 'WORK_STILL_RUNNING',
-      reason: `${this.#inFlight} statement(s) of ${this.#options.participant} still running`,
+      reason: `${what} still running`,
       retryable: false,
       hint: 'await every query before the callback returns',
     }
@@ -98,28 +211,122 @@ export class Gate {
     return opened
   }
 
-  #refuseSealed(): void {
-    if (this.#because !== undefined) throw this.#because()
+  #queue(running: Running): { readonly before: Promise<void>; readonly finish: () => void } {
+    const before = this.#tail
+    let pass = (): void => undefined
+    const done = new Promise<void>((resolve) => {
+      pass = resolve
+    })
+    this.#tail = before.then(() => done)
+    this.#running.add(running)
+    const finish = (): void => {
+      this.#running.delete(running)
+      pass()
+    }
+    return { before, finish }
   }
 
-  #refuseControl(text: unknown): void {
-    const verb = typeof text === 'string' ? controlVerb(text) : undefined
-    if (verb === undefined) return
+  /** What can be said at once, in the order in which the application asks. */
+  #admit(client: Client, control: Control, open: boolean): void {
+    if (control.kind === 'forbidden') throw this.#refuse(control.verb)
+    if (open) throw this.#refuse('transaction control as a cursor or a stream')
+    if (control.kind === 'begin') client.open += 1
+    if (control.kind !== 'commit' && control.kind !== 'rollback') return
+    if (client.open === 0) throw this.#refuse(`${control.tag} without a BEGIN of its own`)
+    client.open -= 1
+  }
+
+  async #setSavepoints(savepoints: readonly string[]): Promise<void> {
+    for (const name of this.#nesting.missing(savepoints)) {
+      await this.#options.speak([`SAVEPOINT ${name}`])
+      this.#nesting.marked(name)
+    }
+  }
+
+  async #plan(issuer: Issuer, control: Control): Promise<Planned> {
+    if (control.kind === 'forbidden') throw this.#refuse(control.verb)
+    if ('isolation' in control) await this.#refuseIsolation(control.isolation)
+    if (control.kind === 'set')
+      return { instead: { texts: [], tag: control.tag }, end: () => undefined }
+    const step = this.#nesting.plan(issuer, control)
+    if ('conflict' in step) throw this.#refuse(step.conflict)
+    const tag = 'tag' in control ? control.tag : control.kind.toUpperCase()
+    return {
+      instead: step.texts === undefined ? undefined : { texts: step.texts, tag },
+      end(succeeded) {
+        if (succeeded) step.apply()
+        // The transaction is still there, and the application will roll it back.
+        else if (control.kind === 'commit' && issuer.client !== undefined) issuer.client.open += 1
+      },
+    }
+  }
+
+  /** A branch has one isolation; a stronger one than asked for is right. */
+  async #refuseIsolation(asked: IsolationLevel | undefined): Promise<void> {
+    if (asked === undefined) return
+    const given = await this.#options.isolation()
+    if (STRENGTH.indexOf(asked) <= STRENGTH.indexOf(given)) return
+    const { participant } = this.#options
+    throw this.#refuse(
+      `ISOLATION LEVEL ${asked.toUpperCase()}`,
+      `begin the transaction with isolation: { ${participant}: '${asked}' }; it has ${given}`,
+    )
+  }
+
+  async #endOwn(
+    plan: () => Step | Conflict | undefined,
+    how: 'release' | 'rollback' = 'rollback',
+  ): Promise<void> {
+    if (this.#opened === undefined) return
+    const { before, finish } = this.#queue({ savepoints: [], open: false, closing: true })
+    try {
+      await before
+      await this.#opened
+      const step = plan()
+      if (step === undefined) return
+      if ('conflict' in step) throw this.#refuse(step.conflict)
+      if (step.texts !== undefined && step.texts.length > 0) await this.#options.speak(step.texts)
+      step.apply()
+    } catch (cause) {
+      if (how === 'rollback') this.#doomUnclean(cause)
+      throw cause
+    } finally {
+      finish()
+    }
+  }
+
+  #doomUnclean(cause: unknown): void {
+    this.doom({
+      code: 'STATEMENT_FAILED',
+      reason: `a nested transaction could not be rolled back: ${messageOf(cause)}`,
+      retryable: false,
+      cause,
+    })
+  }
+
+  #refuse(
+    what: string,
+    hint = 'return from the callback to commit, throw to roll back; take a connection to nest',
+  ): TransactionError {
     const { participant, gtrid } = this.#options
-    const cause = new TransactionError('TRANSACTION_CONTROL', `${verb} inside ${participant}`, {
+    const cause = new TransactionError('TRANSACTION_CONTROL', `${participant} refuses: ${what}`, {
       outcome: 'rolled-back',
       gtrid,
-      hint: 'return from the callback to commit, throw to roll back; SAVEPOINT is allowed',
+      hint,
     })
     this.doom({ code: 'STATEMENT_FAILED', reason: cause.message, retryable: false, cause })
-    throw cause
+    return cause
   }
 }
 
-function deferred(): { promise: Promise<void>; resolve: () => void } {
-  let resolve = (): void => undefined
-  const promise = new Promise<void>((done) => {
-    resolve = done
-  })
-  return { promise, resolve }
+interface Planned {
+  readonly instead: Instead | undefined
+  end(succeeded: boolean): void
 }
+
+const STRENGTH: readonly IsolationLevel[] = [
+  'read uncommitted',
+  'read committed',
+  'repeatable read',
+  'serializable',
+]

@@ -6,6 +6,12 @@
  * the opposite (PROOF.md §3).
  */
 export const MARKER_TABLE = 'unanimous_branch'
+/**
+ * Beside it, `unanimous_log`: which participants an incarnation of a log has used, a row each. It is
+ * what `unanimous recover --from-databases` knows of a log that is lost (PROOF.md §5).
+ */
+export const LOG_TABLE = 'unanimous_log'
+export const LOG_TABLE_GRANT = 'GRANT SELECT, INSERT ON the table unanimous_log TO the user'
 export const COMMITTED = 'committed'
 export const FENCED = 'fenced'
 

@@ -23,6 +23,9 @@ export function asMysqlError(cause: unknown): MysqlError | undefined {
 
 export const DUPLICATE_KEY = 1062
 export const NO_TABLE = 1146
+/** A privilege on the server is missing; on a table. */
+export const NEEDS_PRIVILEGE = 1227
+export const TABLE_DENIED = 1142
 export const NO_SUCH_THREAD = 1094
 export const LOCK_WAIT_TIMEOUT = 1205
 export const NOTA = 1397

@@ -5,7 +5,7 @@
  * innodb_flush_log_at_trx_commit and sync_binlog: an XA PREPARE, or an XA COMMIT that we were told
  * of, that a crash of the machine can lose was no answer. MariaDB's 3 flushes more than 1.
  */
-import { type Fact, clockFacts, unread } from './findings.ts'
+import { clockFacts, type Fact, unread } from './findings.ts'
 import { type Flavour, isTooOld } from './mysql.ts'
 
 /** What `allow` can name. */

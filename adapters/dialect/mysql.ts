@@ -8,7 +8,7 @@
  * differ (T1); MariaDB ignores it in look-ups (T10), so gtrid and bqual are unique by themselves.
  */
 import { FORMAT_ID, type IsolationLevel, type Xid } from '../../src/adapter.ts'
-import { afterPrefix, COMMITTED, FENCED, MARKER_TABLE } from './markers.ts'
+import { afterPrefix, COMMITTED, FENCED, LOG_TABLE, MARKER_TABLE } from './markers.ts'
 
 export type Flavour = 'MySQL' | 'MariaDB'
 
@@ -70,11 +70,53 @@ export function rollback(xid: Xid): string {
   return `XA ROLLBACK ${xidOf(xid)}`
 }
 
+/** By the name of the variable: the servers disagree on it. */
+export const ISOLATION =
+  "SHOW SESSION VARIABLES WHERE Variable_name IN ('transaction_isolation', 'tx_isolation')"
+
+export function isolationIn(value: unknown): IsolationLevel {
+  return String(value).toLowerCase().replaceAll('-', ' ') as IsolationLevel
+}
+
 /** Ends a transaction that a session with autocommit off, or an earlier borrower, left open. */
 export const ROLLBACK = 'ROLLBACK'
 
 export function kill(threadId: number): string {
   return `KILL ${threadId}`
+}
+
+export function killQuery(threadId: number): string {
+  return `KILL QUERY ${threadId}`
+}
+
+/** How long a session waits: for a row, and for a table that is being altered; whole seconds. */
+export interface LockWaits {
+  readonly rowS: number
+  readonly tableS: number
+}
+
+/**
+ * Lets a session wait no longer than this, and gives it back its own waits; `undefined` when its own
+ * are no longer. The servers know no such setting for one transaction.
+ */
+export function limitWaits(
+  own: LockWaits,
+  seconds: number,
+): { readonly set: string; readonly restore: string } | undefined {
+  const waits = [
+    ['innodb_lock_wait_timeout', own.rowS],
+    ['lock_wait_timeout', own.tableS],
+  ] as const
+  const longer = waits.filter(([, ownS]) => ownS > seconds)
+  if (longer.length === 0) return undefined
+  const assign = (value: (ownS: number) => number): string =>
+    `SET ${longer.map(([name, ownS]) => `SESSION ${name} = ${value(ownS)}`).join(', ')}`
+  return { set: assign(() => seconds), restore: assign((ownS) => ownS) }
+}
+
+/** Several statements in one, where the driver may send only one: MariaDB, in every sql_mode. */
+export function block(statements: readonly string[]): string {
+  return `BEGIN NOT ATOMIC ${statements.join('; ')}; END`
 }
 
 /** MySQL's plain form loses bytes that are not UTF-8; MariaDB has no CONVERT and answers bytes. */
@@ -83,14 +125,27 @@ export function recover(flavour: Flavour): string {
 }
 
 /** `+0` keeps a proxy from answering in the server's stead. */
-export const SERVER =
-  'SELECT VERSION() AS version, DATABASE() AS db, CONNECTION_ID()+0 AS thread_id'
-export const DETACHES = 'SELECT @@session.xa_detach_on_prepare AS detaches'
+export const SERVER = `SELECT VERSION() AS version, DATABASE() AS db, CURRENT_USER() AS account,
+  CONNECTION_ID()+0 AS thread_id, UNIX_TIMESTAMP(NOW(6)) * 1000 AS now`
+
+/** Those of these names that the server has; needs no privilege. */
+export function variables(names: readonly string[]): string {
+  return `SHOW GLOBAL VARIABLES WHERE Variable_name IN (${names.map(literal).join(', ')})`
+}
+
+/** `app@%` as a statement spells it; the host is what follows the last `@`. */
+export function account(name: string): string {
+  const at = name.lastIndexOf('@')
+  return [name.slice(0, at), name.slice(at + 1)]
+    .map((part) => `'${part.replaceAll("'", "''")}'`)
+    .join('@')
+}
+
 /** What proving may wait for a lock, in whole seconds: the least that InnoDB knows. */
 export const OWN_SESSION = 'SET SESSION autocommit = 1, SESSION innodb_lock_wait_timeout = 1'
 
 /**
- * Which server, which life of it, and the session's id, in one statement. Both terms of the start
+ * Which server, which life of it, the session's id and its lock waits, in one statement. Both terms of the start
  * are taken from the statement's own start, so their difference is the same at every call.
  */
 export function identity(flavour: Flavour): string {
@@ -99,7 +154,8 @@ export function identity(flavour: Flavour): string {
       ? ['@@server_uuid', 'performance_schema.global_status']
       : ["CONCAT_WS(' ', @@server_uid, @@hostname, @@datadir)", 'information_schema.GLOBAL_STATUS']
   return `SELECT ${server} AS server, UNIX_TIMESTAMP() - VARIABLE_VALUE AS started_at,
-  CONNECTION_ID()+0 AS thread_id FROM ${status} WHERE VARIABLE_NAME = 'Uptime'`
+  CONNECTION_ID()+0 AS thread_id, @@SESSION.innodb_lock_wait_timeout AS row_wait,
+  @@SESSION.lock_wait_timeout AS table_wait FROM ${status} WHERE VARIABLE_NAME = 'Uptime'`
 }
 
 /** The marker table's engine; no row when there is no table. */
@@ -116,6 +172,13 @@ export function createMarkers(schema: string | undefined): readonly string[] {
   state varchar(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   at timestamp(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
   PRIMARY KEY (gtrid, bqual)
+) ENGINE = InnoDB`,
+    `CREATE TABLE IF NOT EXISTS ${table(schema, LOG_TABLE)} (
+  log_id varchar(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  incarnation varchar(24) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  participant varchar(40) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  at timestamp(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+  PRIMARY KEY (log_id, incarnation, participant)
 ) ENGINE = InnoDB`,
   ]
 }
@@ -139,18 +202,54 @@ export function deleteMarkers(gtrids: readonly string[], schema: string): string
   return `DELETE FROM ${table(schema)} WHERE gtrid IN (${gtrids.map(literal).join(', ')})`
 }
 
+/** Not the fences: the COMMIT that one bars may still be on its way, however late. */
 export function listMarkers(prefix: string, limit: number, schema: string): string {
   return `SELECT DISTINCT gtrid FROM ${table(schema)}
   WHERE gtrid >= ${literal(prefix)} AND gtrid < ${literal(afterPrefix(prefix))}
+    AND state = ${literal(COMMITTED)}
   ORDER BY gtrid LIMIT ${limit}`
 }
+
+/** Names participants of an incarnation. Rows that are there already stay as they are. */
+export function announce(
+  logId: string,
+  incarnation: string,
+  participants: readonly string[],
+  schema: string,
+): string {
+  const rows = participants.map((one) => `(${[logId, incarnation, one].map(literal).join(', ')})`)
+  return `INSERT IGNORE INTO ${table(schema, LOG_TABLE)} (log_id, incarnation, participant)
+  VALUES ${rows.join(', ')}`
+}
+
+export function announced(logId: string, schema: string): string {
+  return `SELECT incarnation, participant FROM ${table(schema, LOG_TABLE)}
+  WHERE log_id = ${literal(logId)}`
+}
+
+/** Each is read at the isolation that was set for it, waiting for no branch. */
+export function markersOf(gtrids: readonly string[], schema: string): string {
+  return `SELECT gtrid, bqual, UNIX_TIMESTAMP(at) AS at_s FROM ${table(schema)}
+  WHERE state = ${literal(COMMITTED)} AND gtrid IN (${gtrids.map(literal).join(', ')})`
+}
+
+/** For the next statement alone. */
+export const NEXT_READS_OPEN = 'SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED'
+export const NEXT_READS_COMMITTED = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED'
+
+export const USER = 'SELECT CURRENT_USER() AS name, CONNECTION_ID()+0 AS thread_id'
+export const SESSIONS = 'SHOW FULL PROCESSLIST'
+export const NOW = 'SELECT UNIX_TIMESTAMP() AS now_s'
+export const UPTIME = "SHOW GLOBAL STATUS LIKE 'Uptime'"
+/** Refused (1227) without the privilege PROCESS, whichever role it may come from. */
+export const NEEDS_PROCESS = 'SELECT COUNT(*) AS n FROM information_schema.INNODB_TRX'
 
 function insert(xid: Xid, schema: string, state: string): string {
   const values = [xid.gtrid, xid.bqual, state].map(literal).join(', ')
   return `INSERT INTO ${table(schema)} (gtrid, bqual, state) VALUES (${values})`
 }
 
-function table(schema: string | undefined): string {
-  const name = identifier(MARKER_TABLE)
+function table(schema: string | undefined, which: string = MARKER_TABLE): string {
+  const name = identifier(which)
   return schema === undefined ? name : `${identifier(schema)}.${name}`
 }

@@ -57,6 +57,7 @@ export const NO_BLOCK = '25P01'
 export const ABORTED_BLOCK = '25P02'
 export const DUPLICATE_KEY = '23505'
 export const NO_TABLE = '42P01'
+export const DENIED = '42501'
 
 /** Whether the vote packet found that the block is not the one that we began. */
 export function saysNotOurs(error: PostgresError): boolean {

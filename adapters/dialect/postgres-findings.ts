@@ -5,7 +5,7 @@
  * PREPARED are flushed whatever synchronous_commit says (measured: hardly cheaper with `off`), so
  * that one concerns transactions in this database alone.
  */
-import { type Fact, clockFacts, unread } from './findings.ts'
+import { clockFacts, type Fact, unread } from './findings.ts'
 import { identifier } from './postgres.ts'
 
 /** What `allow` can name. */
@@ -115,7 +115,8 @@ function slotFacts({ maxPrepared, standing, poolSize }: SeenPostgres): Fact[] {
   const facts: Fact[] = []
   const taken = standing instanceof Error ? 0 : standing
   if (maxPrepared - taken < poolSize) {
-    const held = taken === 0 ? '' : `, of which branches that stand for more than a minute hold ${taken}`
+    const held =
+      taken === 0 ? '' : `, of which branches that stand for more than a minute hold ${taken}`
     const enough = Math.max(100, 2 * (poolSize + taken))
     facts.push({
       code: 'prepared-slots-few',
@@ -127,7 +128,11 @@ function slotFacts({ maxPrepared, standing, poolSize }: SeenPostgres): Fact[] {
   }
   if (standing instanceof Error) {
     facts.push(
-      unread('pg_prepared_xacts', standing, 'GRANT SELECT ON pg_catalog.pg_prepared_xacts TO PUBLIC'),
+      unread(
+        'pg_prepared_xacts',
+        standing,
+        'GRANT SELECT ON pg_catalog.pg_prepared_xacts TO PUBLIC',
+      ),
     )
   }
   return facts
@@ -174,7 +179,9 @@ function settingFacts(seen: SeenPostgres): Fact[] {
     if (found === undefined) return [unread(rule.setting, undefined, grant)]
     if (found.value !== 'off') return []
     const { code, severity, setting, consequence } = rule
-    return [{ code, severity, message: `${setting} is off: ${consequence}`, ...mend(rule, found, seen) }]
+    return [
+      { code, severity, message: `${setting} is off: ${consequence}`, ...mend(rule, found, seen) },
+    ]
   })
 }
 
@@ -211,7 +218,7 @@ function poolerFacts({ pooler }: SeenPostgres): Fact[] {
       code: 'pooler',
       severity: 'unwise',
       message:
-        'a pooler stands between us and PostgreSQL: two-phase commit works through it when it pools by transaction or session, SET without LOCAL reaches other clients',
+        'a pooler stands between us and PostgreSQL: it must pool by transaction or session, and have more server connections than this pool may open',
       mend: "postgres(pool, { allow: ['pooler'] })",
     },
   ]

@@ -17,7 +17,7 @@ import {
   parseGtrid,
   type Xid,
 } from '../../src/adapter.ts'
-import { afterPrefix, COMMITTED, FENCED, MARKER_TABLE } from './markers.ts'
+import { afterPrefix, COMMITTED, FENCED, LOG_TABLE, MARKER_TABLE } from './markers.ts'
 
 /** Opens the text of the error by which the vote packet says that the branch is not ours. */
 export const NOT_OURS = 'unanimous: not this branch'
@@ -52,13 +52,54 @@ export function identifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`
 }
 
+/** What goes with a BEGIN at no trip of its own. */
+export interface BeginExtras {
+  /** Locks are waited for no longer, in ms. Default: as long as the session's own setting says. */
+  readonly lockTimeoutMs?: number | undefined
+  /** Answers {@link BACKEND}, of the backend that the block is on. */
+  readonly asksBackend?: boolean
+}
+
 /** Begins a branch, in one text: a statement behind a BEGIN that failed would autocommit. */
-export function begin(xid: Xid, isolation: IsolationLevel | undefined, readOnly: boolean): string {
+export function begin(
+  xid: Xid,
+  isolation: IsolationLevel | undefined,
+  readOnly: boolean,
+  { lockTimeoutMs, asksBackend = false }: BeginExtras = {},
+): string {
   const modes = [
     ...(isolation === undefined ? [] : [`ISOLATION LEVEL ${isolation.toUpperCase()}`]),
     ...(readOnly ? ['READ ONLY'] : []),
   ].join(', ')
-  return `BEGIN ${modes}; SET LOCAL unanimous.branch = ${literal(gidOf(xid))}`
+  return [
+    `BEGIN ${modes}`,
+    `SET LOCAL unanimous.branch = ${literal(gidOf(xid))}`,
+    ...(lockTimeoutMs === undefined ? [] : [`SET LOCAL lock_timeout = ${lockTimeoutMs}`]),
+    ...(asksBackend ? [BACKEND] : []),
+  ].join('; ')
+}
+
+/** The backend of a session: its process, its start, and the start of its transaction. */
+export const BACKEND: string = `SELECT pid::text AS pid, ${micros('backend_start')} AS backend_at,
+  ${micros('xact_start')} AS transaction_at
+  FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())`
+
+/**
+ * Cancels or ends a backend, if it is the one that is meant; no row when there is none of that pid.
+ * `hidden` when its start is not shown to this role.
+ */
+export function interrupt(
+  backend: { readonly pid: string; readonly backendAt: string; readonly transactionAt?: string },
+  how: 'cancel' | 'terminate',
+): string {
+  const { pid, backendAt, transactionAt } = backend
+  const same = [
+    `${micros('backend_start')} = ${literal(backendAt)}`,
+    ...(transactionAt === undefined ? [] : [`${micros('xact_start')} = ${literal(transactionAt)}`]),
+  ].join(' AND ')
+  return `SELECT CASE WHEN backend_start IS NULL THEN 'hidden' WHEN ${same}
+  THEN pg_catalog.pg_${how}_backend(pid)::text ELSE 'other' END AS answer
+  FROM pg_catalog.pg_stat_activity WHERE pid = ${Number(pid)}`
 }
 
 /** Whether the block is still ours, and the transaction id if it has one (`''` if not). */
@@ -95,6 +136,12 @@ export const LIST: string = `SELECT gid, owner::text AS owner,
   (extract(epoch FROM prepared) * 1000)::bigint::text AS prepared_at
   FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()`
 
+/** The owner of a prepared branch that is not the role of this session. */
+export function otherOwner(xid: Xid): string {
+  return `SELECT owner::text AS owner FROM pg_catalog.pg_prepared_xacts
+  WHERE gid = ${literal(gidOf(xid))} AND owner <> current_user`
+}
+
 export function preparedBranch(gid: string, owner: string, preparedAt: string): PreparedBranch {
   const xid = parseGid(gid)
   const listed = { id: gid, preparedAtMs: Number(preparedAt), owner }
@@ -107,11 +154,29 @@ export const IDENTITY: string = `SELECT
   (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000)::bigint::text AS started_at,
   substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8) AS timeline`
 
+/** The same with the session's backend, and how long the session waits for a lock, in ms. */
+export const SESSION: string = `SELECT identity.*, backend.pid, backend.backend_at,
+  (extract(epoch FROM pg_catalog.current_setting('lock_timeout')::interval) * 1000)::bigint::text
+  AS lock_timeout FROM (${IDENTITY}) AS identity, (${BACKEND}) AS backend`
+
 export const SERVER: string = `SELECT pg_catalog.current_setting('server_version') AS version,
   pg_catalog.current_setting('server_version_num') AS version_num,
   pg_catalog.current_setting('max_prepared_transactions') AS max_prepared,
   pg_catalog.pg_is_in_recovery()::text AS in_recovery,
-  pg_catalog.pg_backend_pid()::text AS pid`
+  pg_catalog.pg_backend_pid()::text AS pid,
+  current_user::text AS role, pg_catalog.current_database()::text AS database,
+  (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint::text AS now`
+
+/** The settings of these names, and where their values came from. */
+export function settings(names: readonly string[]): string {
+  return `SELECT name, setting AS value, source FROM pg_catalog.pg_settings
+  WHERE name IN (${names.map(literal).join(', ')})`
+}
+
+/** Slots taken, of all databases, and those whose branch has been prepared for more than a minute. */
+export const SLOTS: string = `SELECT count(*)::text AS used,
+  (count(*) FILTER (WHERE prepared < now() - interval '1 minute'))::text AS standing
+  FROM pg_catalog.pg_prepared_xacts`
 
 /** Whether the marker table exists, and which of the privileges that we need on it are missing. */
 export function markerState(schema: string): string {
@@ -131,6 +196,13 @@ export function createMarkers(schema: string): readonly string[] {
   at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (gtrid, bqual)
 )`,
+    `CREATE TABLE IF NOT EXISTS ${logTable(schema)} (
+  log_id varchar(16) COLLATE "C" NOT NULL,
+  incarnation varchar(24) COLLATE "C" NOT NULL,
+  participant varchar(40) COLLATE "C" NOT NULL,
+  at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (log_id, incarnation, participant)
+)`,
   ]
 }
 
@@ -147,9 +219,11 @@ export function deleteMarkers(gtrids: readonly string[], schema: string): string
   return `DELETE FROM ${table(schema)} WHERE gtrid IN (${gtrids.map(literal).join(', ')})`
 }
 
+/** Not the fences: the COMMIT that one bars may still be on its way, however late. */
 export function listMarkers(prefix: string, limit: number, schema: string): string {
   return `SELECT DISTINCT gtrid FROM ${table(schema)}
   WHERE gtrid >= ${literal(prefix)} AND gtrid < ${literal(afterPrefix(prefix))}
+    AND state = ${literal(COMMITTED)}
   ORDER BY gtrid LIMIT ${limit}`
 }
 
@@ -157,6 +231,53 @@ export function listMarkers(prefix: string, limit: number, schema: string): stri
 export function transactionStatus(xid8: string): string {
   return `SELECT pg_catalog.pg_xact_status(${literal(xid8)}::xid8) AS status, identity.*
   FROM (${IDENTITY}) AS identity`
+}
+
+/** Names participants of an incarnation: durable when it returns, whatever the session's default. */
+export function announce(
+  logId: string,
+  incarnation: string,
+  participants: readonly string[],
+  schema: string,
+): string {
+  const rows = participants.map((one) => `(${[logId, incarnation, one].map(literal).join(', ')})`)
+  return `BEGIN; SET LOCAL synchronous_commit = on;
+  INSERT INTO ${logTable(schema)} (log_id, incarnation, participant) VALUES ${rows.join(', ')}
+  ON CONFLICT DO NOTHING; COMMIT`
+}
+
+export function announced(logId: string, schema: string): string {
+  return `SELECT incarnation, participant FROM ${logTable(schema)} WHERE log_id = ${literal(logId)}`
+}
+
+export function committedMarkers(gtrids: readonly string[], schema: string): string {
+  return `SELECT gtrid, bqual FROM ${table(schema)}
+  WHERE state = ${literal(COMMITTED)} AND gtrid IN (${gtrids.map(literal).join(', ')})`
+}
+
+export const USER = 'SELECT current_user::text AS name'
+
+/** Sessions of this database whose statements are withheld: a null state alone would not tell. */
+export const HIDDEN_SESSIONS: string = `SELECT count(*)::text AS hidden
+  FROM pg_catalog.pg_stat_activity
+  WHERE datname = pg_catalog.current_database() AND usesysid IS NOT NULL
+    AND pid <> pg_catalog.pg_backend_pid()
+    AND (query = '<insufficient privilege>' OR state = 'disabled')`
+
+/**
+ * Sessions that name the text. An idle one shows its last statement: after a vote packet the next may
+ * be the COMMIT PREPARED that waits unread in its socket.
+ */
+export function sessionsNaming(text: string): string {
+  return `SELECT pid::text AS id, query AS statement
+  FROM pg_catalog.pg_stat_activity
+  WHERE pid <> pg_catalog.pg_backend_pid() AND position(${literal(text)} in query) > 0
+    AND (state IS DISTINCT FROM 'idle' OR query LIKE 'SAVEPOINT ${SAVEPOINT};%')`
+}
+
+/** As text, so that no parser of the driver rounds it. */
+function micros(time: string): string {
+  return `(extract(epoch FROM ${time}) * 1000000)::bigint::text`
 }
 
 function withMarker(xid: Xid, schema: string | undefined): string {
@@ -186,4 +307,8 @@ function keyOf(xid: Xid): string {
 
 function table(schema: string): string {
   return `${identifier(schema)}.${identifier(MARKER_TABLE)}`
+}
+
+function logTable(schema: string): string {
+  return `${identifier(schema)}.${identifier(LOG_TABLE)}`
 }

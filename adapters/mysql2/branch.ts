@@ -15,20 +15,24 @@ import {
   type Branch,
   type BranchEvidence,
   type BranchRequest,
+  type IsolationLevel,
+  LATE,
   messageOf,
   type OnePhaseAnswer,
   type Refusal,
-  type ServerIdentity,
   type Settlement,
   type Vote,
+  within,
   type Xid,
 } from '../../src/adapter.ts'
 import { Gate } from '../dialect/gate.ts'
+import { fence, PATIENCE_MS, quiesce } from '../dialect/interrupt.ts'
 import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, NO_TABLE, provesNoEffect, refusalOf } from '../dialect/mysql-errors.ts'
-import type { MysqlHandle } from './driver-types.ts'
-import { enlist, type MysqlHome } from './enlist.ts'
-import { facade } from './facade.ts'
+import { corePool, type MysqlHandle } from './driver-types.ts'
+import { enlist, inTime, type MysqlHome, type Physical } from './enlist.ts'
+import { type FacadeHost, facade } from './facade.ts'
+import { hear } from './lease.ts'
 import type { Session } from './pool.ts'
 import { finishPrepared, quietRollback } from './settle.ts'
 
@@ -50,10 +54,12 @@ export class MysqlBranch implements Branch<MysqlHandle> {
   readonly #home: MysqlHome
   readonly #request: BranchRequest
   readonly #gate: Gate
+  readonly #host: FacadeHost
+  #isolation: IsolationLevel | undefined
   #state: State = 'new'
   #session: Session | undefined
   #xid: Xid | undefined
-  #server: ServerIdentity | undefined
+  #physical: Physical | undefined
   #because: () => Error = () => new Error('the branch has ended')
   /** What a rollback hears after the branch has ended: the connection is not ours any more. */
   #settled: Settlement = { kind: 'answered' }
@@ -67,13 +73,20 @@ export class MysqlBranch implements Branch<MysqlHandle> {
       gtrid: request.gtrid,
       enlist: () => request.enlist(),
       open: (boundMs) => this.#open(boundMs),
+      savepoints: () => request.savepoints(),
+      speak: (texts) => this.#speak(texts),
+      isolation: () => this.#askIsolation(),
     })
-    this.handle = facade({
+    this.#isolation = request.isolation
+    this.#host = {
+      participant: home.name,
       gate: this.#gate,
-      pool: home.pool,
+      corePool: corePool(home.pool),
       session: () => this.#working(),
       broken: (cause) => this.#broken(cause),
-    })
+      threadId: () => this.#session?.connection.connection.threadId ?? null,
+    }
+    this.handle = facade(this.#host)
   }
 
   get xid(): Xid | undefined {
@@ -82,6 +95,14 @@ export class MysqlBranch implements Branch<MysqlHandle> {
 
   get enlisted(): boolean {
     return this.#gate.enlisted
+  }
+
+  checkOut(): MysqlHandle {
+    return facade(this.#host)
+  }
+
+  endSavepoint(name: string, how: 'release' | 'rollback'): Promise<void> {
+    return this.#gate.endSavepoint(name, how)
   }
 
   seal(because: () => Error): Refusal | undefined {
@@ -93,7 +114,8 @@ export class MysqlBranch implements Branch<MysqlHandle> {
 
   /** The server cannot tell: a branch is read-only if it was declared so, and the server held it to it. */
   async probe(): Promise<'wrote' | 'read-only' | Refusal> {
-    return this.#request.readOnly ? 'read-only' : 'wrote'
+    const doomed = await this.#gate.drain()
+    return doomed ?? (this.#request.readOnly ? 'read-only' : 'wrote')
   }
 
   async vote(): Promise<Vote> {
@@ -118,7 +140,8 @@ export class MysqlBranch implements Branch<MysqlHandle> {
       await this.rollback()
       return answer
     }
-    this.#settled = { kind: 'absent', cause: new Error('committed in one phase') }
+    // What only read has left nothing that a rollback would miss.
+    if (wrote) this.#settled = { kind: 'absent', cause: new Error('committed in one phase') }
     this.#leave('release')
     return { kind: 'committed', marker }
   }
@@ -131,39 +154,90 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     if (this.#state === 'ended') return this.#settled
     if (this.#state === 'prepared') return this.#finish('rollback')
     if (this.#state === 'voting') this.#lose(new Error('rolled back before the server had voted'))
-    if (this.#state === 'uncertain') return { kind: 'unknown', cause: this.#session?.lost }
+    if (this.#state === 'uncertain') return this.#rollbackUncertain()
     this.#state = 'ended'
     const session = this.#session
     if (session === undefined) return this.#settled
     // Nothing was prepared: without its client the server can only roll the branch back.
     const sound =
-      !this.#gate.busy &&
-      session.lost === undefined &&
+      (await this.#quiet(session)) &&
       this.#xid !== undefined &&
       (await quietRollback(session, this.#home, this.#xid))
     this.#leave(sound ? 'release' : 'destroy')
+    if (!sound) await this.#endSession()
     return this.#settled
   }
 
   abandon(): void {
     if (this.#state === 'ended') return
-    this.#settled = {
-      kind: 'unknown',
-      cause: new Error('abandoned while the decision is in doubt'),
-    }
+    const cause = new Error('given up while its end is in doubt')
+    this.#settled = { kind: 'unknown', cause }
+    this.#session?.destroy(cause)
     this.#leave('destroy')
   }
 
   async #open(boundMs: number): Promise<void> {
-    const begun = await enlist(this.#home, this.#request, boundMs, {
+    const enlistment = {
       wanted: () => this.#state === 'new',
-      took: (session) => {
+      took: (session: Session) => {
         this.#session = session
       },
-    })
+    }
+    const begun = await this.#request.outside(() =>
+      enlist(this.#home, this.#request, boundMs, enlistment),
+    )
     this.#xid = begun.xid
-    this.#server = begun.server
+    this.#physical = begun.physical
     if (this.#state === 'new') this.#state = 'active'
+  }
+
+  /** Whether nothing of the branch runs any more, on a connection that lives. */
+  async #quiet(session: Session): Promise<boolean> {
+    const physical = this.#physical
+    const cancel =
+      physical === undefined ? undefined : () => this.#home.interrupt(physical, 'cancel')
+    const running = (): boolean => this.#gate.busy && session.lost === undefined
+    return (await quiesce(this.#home.clock, running, cancel)) && session.lost === undefined
+  }
+
+  /** Whether it is certain that the server does nothing more for the branch. */
+  async #endSession(): Promise<boolean> {
+    const physical = this.#physical
+    if (physical === undefined) return false
+    return fence(this.#home.clock, () => this.#home.interrupt(physical, 'terminate'))
+  }
+
+  /** An XA PREPARE whose answer nobody has may still take effect: it is fenced first (T4). */
+  async #rollbackUncertain(): Promise<Settlement> {
+    const unknown: Settlement = { kind: 'unknown', cause: this.#session?.lost }
+    const { clock } = this.#home
+    if (this.#xid === undefined || !(await this.#endSession())) return unknown
+    const settled = await within(clock, PATIENCE_MS, this.#home.settle(this.#xid, 'abort'))
+    if (settled === LATE || (settled.kind !== 'answered' && settled.kind !== 'absent')) {
+      return unknown
+    }
+    // Absent: the session that could have prepared it is over, so it never will be there.
+    this.#settled = { kind: 'answered' }
+    this.#state = 'ended'
+    return this.#settled
+  }
+
+  async #speak(texts: readonly string[]): Promise<void> {
+    const session = this.#working()
+    try {
+      for (const text of session.merges ? [texts.join('; ')] : texts) await session.run(text)
+    } catch (cause) {
+      throw hear(this.#host, cause)
+    }
+  }
+
+  /** The session's default, unless the transaction chose. */
+  async #askIsolation(): Promise<IsolationLevel> {
+    if (this.#isolation === undefined) {
+      const [row] = await this.#working().run(sql.ISOLATION)
+      this.#isolation = sql.isolationIn(row?.['Value'])
+    }
+    return this.#isolation
   }
 
   /** Sends statements of which the last one decides. */
@@ -173,17 +247,18 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     if (session === undefined || this.#xid === undefined) {
       return this.#failed(new Error('the branch was not begun'), false, false)
     }
-    const all = statements(this.#xid)
-    const texts = session.merges ? [all.join('; ')] : all
+    const restored = withRestore(statements(this.#xid), session)
+    const texts = session.merges ? [restored.join('; ')] : restored
     for (const [at, text] of texts.entries()) {
       const decides = at === texts.length - 1
       if (session.lost !== undefined) return this.#failed(session.lost, false, false)
       try {
-        await session.run(text)
+        await inTime(this.#home, session.run(text))
       } catch (cause) {
-        return this.#failed(cause, decides, texts.length < all.length)
+        return this.#failed(cause, decides, texts.length < restored.length)
       }
     }
+    if (session.merges) session.owes(undefined)
     return this.#state === 'voting' ? { kind: 'done' } : { kind: 'lost', cause: session.lost }
   }
 
@@ -216,7 +291,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
   }
 
   #evidence(marker: boolean): BranchEvidence {
-    return { server: this.#server ?? { server: '', startedAtMs: 0 }, marker }
+    return { server: this.#physical?.server ?? { server: '', startedAtMs: 0 }, marker }
   }
 
   #broken(cause: unknown): Error {
@@ -244,6 +319,12 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     if (this.#session === undefined || this.#state !== 'active') throw this.#because()
     return this.#session
   }
+}
+
+/** No statement of the application comes any more: its waits go back before the one that decides. */
+function withRestore(statements: readonly string[], session: Session): readonly string[] {
+  if (!session.merges || session.owed === undefined) return statements
+  return [...statements.slice(0, -1), session.owed, ...statements.slice(-1)]
 }
 
 function marked(xid: Xid, markerSchema: string | undefined): readonly string[] {

@@ -2,13 +2,15 @@
  * The part of `mysql2` that this adapter uses, by structure. The promise API wraps a core object in
  * a new wrapper at every check-out: what belongs to a physical connection is kept by its core.
  */
-import type { Connection } from 'mysql2/promise'
+import type { Readable } from 'node:stream'
+import type { PoolConnection } from 'mysql2/promise'
 
 /**
- * What the application works with: the query methods of a `mysql2/promise` connection. Streams are
- * refused by the promise API itself.
+ * What the application works with: a `mysql2/promise` connection of a pool, so that code for one fits.
+ * Inside a branch it has the query methods and those of transactions, which are nested; what ends or
+ * resets a connection is refused or has no effect.
  */
-export type MysqlHandle = Pick<Connection, 'query' | 'execute' | 'format' | 'escape' | 'escapeId'>
+export type MysqlHandle = PoolConnection
 
 /** The core connection inside a promise wrapper. */
 export interface MysqlCore {
@@ -18,6 +20,38 @@ export interface MysqlCore {
   readonly stream: { destroy(cause?: Error): unknown; ref?(): unknown; unref?(): unknown }
   on(event: 'error' | 'end', listener: (cause?: Error) => void): unknown
   removeListener(event: 'error' | 'end', listener: (cause?: Error) => void): unknown
+  query(sql: unknown, done?: MysqlDone): MysqlCommand
+  execute(sql: unknown, values: unknown, done: MysqlDone): MysqlCommand
+}
+
+/** A command, which reports by `onResult`, or by events when nobody gave one. */
+export interface MysqlCommand {
+  onResult?: ((cause: unknown, ...rest: unknown[]) => void) | undefined
+  emit: (event: string, ...args: unknown[]) => boolean
+  stream: (options?: object) => Readable
+}
+
+/** What a pool's own `query` and `execute` ask of a connection. */
+export interface MysqlStatements {
+  query(command: MysqlCommand): MysqlCommand
+  execute(sql: unknown, values: unknown, done: MysqlDone): MysqlCommand
+  release(): void
+  destroy(): void
+}
+
+export type MysqlDone = (cause: unknown, ...rest: unknown[]) => void
+
+/** A pool of `mysql2` beneath its promises. */
+export interface MysqlCorePool {
+  readonly config: MysqlPoolConfig
+  query(sql: unknown, values?: unknown, done?: MysqlDone): MysqlCommand
+  execute(sql: unknown, values?: unknown, done?: MysqlDone): void
+  getConnection(done: MysqlDone): void
+  releaseConnection(connection: unknown): void
+  promise(promise?: PromiseConstructor): unknown
+  format(sql: string, values?: unknown): string
+  escape(value: unknown): string
+  escapeId(value: unknown): string
 }
 
 export interface MysqlConnection {
@@ -55,6 +89,7 @@ export type MysqlPool = MysqlPromisePool | MysqlCallbackPool
 /** What a pool knows about the connections that it makes. */
 export interface MysqlPoolConfig {
   readonly resetOnRelease?: boolean
+  readonly connectionLimit?: number
   readonly connectionConfig: Readonly<Record<string, unknown>>
 }
 
@@ -65,4 +100,9 @@ export function promisePool(pool: MysqlPool): MysqlPromisePool {
 
 export function poolConfig(pool: MysqlPromisePool): MysqlPoolConfig {
   return (pool.pool as { readonly config: MysqlPoolConfig }).config
+}
+
+/** The pool beneath the promises. */
+export function corePool(pool: MysqlPromisePool): MysqlCorePool {
+  return pool.pool as MysqlCorePool
 }

@@ -1,66 +1,198 @@
 /**
- * The handle that the application holds: a `mysql2/promise` connection's query methods over a branch.
+ * A `mysql2` connection over a branch: the core of what the application holds as `tx.<name>`, and
+ * what the ambient pool's `getConnection` answers. Several of them share the branch's one connection;
+ * each balances its own transactions, which are savepoints there.
  *
- * XA rolls nothing back by itself when a statement fails, so the facade remembers what dooms the
- * branch: a lock wait that ran out, a deadlock, a killed statement, a lost connection.
+ * `query` and `execute` are the pool's own methods, run over a pool whose every connection is a lease
+ * of the branch's. What ends or resets a connection would end the branch with it, so it is refused,
+ * or, where nothing can be answered, has no effect.
  */
-import { messageOf, type Refusal } from '../../src/adapter.ts'
-import type { Gate } from '../dialect/gate.ts'
-import { asMysqlError, doomsBranch, isTransient } from '../dialect/mysql-errors.ts'
-import type { MysqlConnection, MysqlHandle, MysqlPromisePool } from './driver-types.ts'
-import type { Session } from './pool.ts'
+import { EventEmitter } from 'node:events'
+import { Connection } from 'mysql2'
+import { PoolConnection } from 'mysql2/promise'
+import { UnanimousError } from '../../src/adapter.ts'
+import { newClient } from '../dialect/nesting.ts'
+import type {
+  MysqlCommand,
+  MysqlCorePool,
+  MysqlDone,
+  MysqlHandle,
+  MysqlStatements,
+} from './driver-types.ts'
+import { Lease, type LeaseHost, OpenResult } from './lease.ts'
 
-export interface FacadeHost {
-  readonly gate: Gate
-  /** For `format`, `escape` and `escapeId`, which follow the pool's settings. */
-  readonly pool: MysqlPromisePool
-  /** The branch's connection; called only after the gate has opened. */
-  session(): Session
-  /** The connection is dead or its state unknown: the branch can only be rolled back. */
-  broken(cause: unknown): Error
+export interface FacadeHost extends LeaseHost {
+  readonly participant: string
+  /** Whose `query` and `execute` make the commands. */
+  readonly corePool: MysqlCorePool
+  /** The server's id of the branch's connection, once it has one. */
+  threadId(): number | null
 }
 
+const CORE = Connection.prototype as unknown as {
+  format(...args: unknown[]): string
+  _resolveNamedPlaceholders(...args: unknown[]): void
+}
+
+type Take = (cause: unknown, connection?: MysqlStatements) => void
+
+export class BranchConnection extends EventEmitter {
+  readonly #host: FacadeHost
+  readonly #client = newClient()
+
+  constructor(host: FacadeHost) {
+    super()
+    this.#host = host
+  }
+
+  get config(): object {
+    return this.#host.corePool.config.connectionConfig
+  }
+
+  get threadId(): number | null {
+    return this.#host.threadId()
+  }
+
+  query(sql: unknown, values?: unknown, done?: MysqlDone): MysqlCommand {
+    const { corePool } = this.#host
+    const heard = done !== undefined || typeof values === 'function' || hasCallback(sql)
+    const result = heard ? undefined : new OpenResult()
+    const command = corePool.query.call(this.#leasing(sql, result), sql, values, done)
+    result?.watch(command)
+    return command
+  }
+
+  execute(sql: unknown, values?: unknown, done?: MysqlDone): void {
+    this.#host.corePool.execute.call(this.#leasing(sql, undefined), sql, values, done)
+  }
+
+  beginTransaction(done?: MysqlDone): MysqlCommand {
+    return this.query('START TRANSACTION', done)
+  }
+
+  commit(done?: MysqlDone): MysqlCommand {
+    return this.query('COMMIT', done)
+  }
+
+  rollback(done?: MysqlDone): MysqlCommand {
+    return this.query('ROLLBACK', done)
+  }
+
+  /** A connection that died tells at the next statement; a ping alone enlists nothing. */
+  ping(done?: MysqlDone): void {
+    if (done !== undefined) process.nextTick(done, null)
+  }
+
+  connect(done?: MysqlDone): void {
+    if (done !== undefined) process.nextTick(done, null)
+  }
+
+  /** What was begun here and not ended is rolled back; the connection is the branch's. */
+  release(): void {
+    this.#host.gate.release(this.#client)
+  }
+
+  destroy(): void {
+    this.release()
+  }
+
+  end(done?: MysqlDone): void {
+    this.release()
+    if (done !== undefined) process.nextTick(done, null)
+  }
+
+  prepare(_options: unknown, done?: MysqlDone): void {
+    this.#refuse('prepare', done)
+  }
+
+  changeUser(_options: unknown, done?: MysqlDone): void {
+    this.#refuse('changeUser', done)
+  }
+
+  reset(done?: MysqlDone): void {
+    this.#refuse('reset', done)
+  }
+
+  /** Without effect, like `pause` and `resume`: the connection is not this client's alone. */
+  unprepare(): void {}
+
+  pause(): void {}
+
+  resume(): void {}
+
+  /** With named placeholders and a `queryFormat`, which the pool's own knows nothing of. */
+  format(...args: unknown[]): string {
+    return CORE.format.apply(this, args)
+  }
+
+  /** mysql2's promises run its `format` on us. */
+  _resolveNamedPlaceholders(...args: unknown[]): void {
+    CORE._resolveNamedPlaceholders.apply(this, args)
+  }
+
+  escape(value: unknown): string {
+    return this.#host.corePool.escape(value)
+  }
+
+  escapeId(value: unknown): string {
+    return this.#host.corePool.escapeId(value)
+  }
+
+  promise(promise?: PromiseConstructor): MysqlHandle {
+    return promised(this, promise)
+  }
+
+  #leasing(sql: unknown, result: OpenResult | undefined): MysqlCorePool {
+    const getConnection = (take: Take): void => {
+      this.#lease(textOf(sql), result, take)
+    }
+    const own = { getConnection: { value: getConnection } }
+    return Object.create(this.#host.corePool, own) as MysqlCorePool
+  }
+
+  #lease(text: unknown, result: OpenResult | undefined, take: Take): void {
+    const { gate } = this.#host
+    gate.turn(this.#client, text, result !== undefined).then(
+      (turn) => {
+        result?.took(turn)
+        let lease: Lease
+        try {
+          lease = new Lease(this.#host, turn)
+        } catch (cause) {
+          turn.end(false)
+          take(cause)
+          return
+        }
+        take(null, lease)
+      },
+      (cause: unknown) => take(cause),
+    )
+  }
+
+  #refuse(what: string, done: MysqlDone | undefined): void {
+    const { participant } = this.#host
+    const cause = new UnanimousError('INVALID_OPTION', `${participant}: no ${what}() in a branch`, {
+      hint: 'use query or execute; step out with coordinator.outside(fn)',
+    })
+    if (done !== undefined) process.nextTick(done, cause)
+  }
+}
+
+/** The promise connection that mysql2 itself would make of it. */
 export function facade(host: FacadeHost): MysqlHandle {
-  const { pool } = host
-  const through =
-    (verb: 'query' | 'execute') =>
-    (config: unknown, values?: unknown): Promise<unknown> =>
-      host.gate.run(textOf(config), () => send(host, (to) => to[verb](config, values)))
-  return {
-    // One function behind each verb's overloads.
-    query: through('query') as MysqlHandle['query'],
-    execute: through('execute') as MysqlHandle['execute'],
-    format: (text, values) => pool.format(text, values),
-    escape: (value) => pool.escape(value),
-    escapeId: (value) => pool.escapeId(value),
-  }
+  return promised(new BranchConnection(host))
 }
 
-async function send(
-  host: FacadeHost,
-  statement: (to: MysqlConnection) => Promise<unknown>,
-): Promise<unknown> {
-  const session = host.session()
-  if (session.lost !== undefined) throw host.broken(session.lost)
-  try {
-    return await statement(session.connection)
-  } catch (cause) {
-    const error = asMysqlError(cause)
-    // A time-out of the driver leaves the statement running, and the next one would wait behind it.
-    if (error === undefined && !(cause instanceof TypeError)) throw host.broken(cause)
-    if (error !== undefined && doomsBranch(error)) host.gate.doom(statementFailed(cause))
-    throw cause
-  }
+function promised(core: BranchConnection, promise?: PromiseConstructor): MysqlHandle {
+  const Promised = PoolConnection as unknown as new (
+    core: object,
+    promise: PromiseConstructor | undefined,
+  ) => MysqlHandle
+  return new Promised(core, promise)
 }
 
-function statementFailed(cause: unknown): Refusal {
-  return {
-    code: 'STATEMENT_FAILED',
-    reason: `a statement failed in a way that leaves nothing to commit: ${messageOf(cause)}`,
-    retryable: isTransient(asMysqlError(cause)),
-    hint: 'let the error leave the callback',
-    cause,
-  }
+function hasCallback(sql: unknown): boolean {
+  return typeof sql === 'object' && sql !== null && 'onResult' in sql && sql.onResult !== undefined
 }
 
 function textOf(config: unknown): unknown {

@@ -3,122 +3,170 @@
  * runs on the participant's own connection and waits for no transaction of this process.
  */
 import {
+  type AmbientBranch,
+  type Announcement,
   type Branch,
   type BranchEvidence,
   type BranchRequest,
   type Capabilities,
   type Clock,
   type Decision,
+  type Examination,
   messageOf,
   type Participant,
   type ParticipantContext,
   type PreparedBranch,
   type Proof,
+  type SeenMarker,
+  type SeenSessions,
   type Settlement,
   UnanimousError,
   type Xid,
 } from '../../src/adapter.ts'
+import { Contact } from '../dialect/contact.ts'
+import type { Interrupted } from '../dialect/interrupt.ts'
 import { Lane } from '../dialect/lane.ts'
 import * as sql from '../dialect/mysql.ts'
-import { asMysqlError, isTransient, RMERR, UNKNOWN_VARIABLE } from '../dialect/mysql-errors.ts'
+import { asMysqlError, isTransient, RMERR } from '../dialect/mysql-errors.ts'
+import type { MysqlAllow } from '../dialect/mysql-findings.ts'
+import { ambientPool } from './ambient.ts'
 import { MysqlBranch } from './branch.ts'
 import { type OwnConnection, ownConnections } from './connections.ts'
 import {
   type MysqlHandle,
   type MysqlOwnConnection,
+  type MysqlPool,
   type MysqlPromisePool,
   poolConfig,
+  promisePool,
 } from './driver-types.ts'
 import type { MysqlHome, Physical } from './enlist.ts'
+import { interrupt } from './interrupt.ts'
+import { lookAtMysql, type MysqlLearned } from './look.ts'
 import type { Session } from './pool.ts'
-import { identityIn, isListed, list, prove, proveOnePhase } from './prove.ts'
+import { identityIn, isListed, lifeOf, list, prove, proveOnePhase } from './prove.ts'
 import { settleFrom } from './settle.ts'
+import { announce, announced, markersOf, sessions } from './witness.ts'
 
 export interface MysqlSettings {
   readonly markerSchema: string | undefined
   readonly answerMs: number
+  readonly lockTimeoutMs: number
   readonly proxy: boolean
   readonly connect: (() => Promise<MysqlOwnConnection>) | undefined
+  readonly allow: readonly MysqlAllow[]
 }
 
 const COLLECT_AT_ONCE = 500
 
-export class MysqlParticipant implements Participant<MysqlHandle>, MysqlHome {
+export class MysqlParticipant<P extends MysqlPool = MysqlPool>
+  implements Participant<MysqlHandle, P>, MysqlHome
+{
   readonly name: string
   readonly clock: Clock
   readonly pool: MysqlPromisePool
+  readonly poolSize: number
   readonly answerMs: number
-  readonly #context: ParticipantContext
+  readonly lockTimeoutMs: number
+  readonly #given: P
   readonly #settings: MysqlSettings
   readonly #lane: Lane<OwnConnection>
+  readonly #contact: Contact<OwnConnection, MysqlLearned>
   readonly #physical = new WeakMap<object, Physical>()
-  #contact: Promise<Capabilities> | undefined
-  #flavour: sql.Flavour = 'MySQL'
-  #markerSchema: string | undefined
 
-  constructor(pool: MysqlPromisePool, settings: MysqlSettings, context: ParticipantContext) {
+  constructor(given: P, settings: MysqlSettings, context: ParticipantContext) {
+    const pool = promisePool(given)
+    this.#given = given
     this.name = context.name
     this.clock = context.clock
     this.pool = pool
     this.answerMs = settings.answerMs
-    this.#context = context
+    this.lockTimeoutMs = settings.lockTimeoutMs
+    // 0: as many as are asked for.
+    this.poolSize = poolConfig(this.pool).connectionLimit || Number.POSITIVE_INFINITY
     this.#settings = settings
     const driver = ownConnections(pool, settings.connect)
     this.#lane = new Lane(context.name, context.clock, settings.answerMs, driver)
+    this.#contact = new Contact({
+      participant: context.name,
+      lane: this.#lane,
+      ask: (work) => this.#ask(work),
+      look: (own) => this.#look(own),
+      isSameLife: (one, other) => lifeOf(one, other) === 'same',
+      warn: (warning) => context.warn(warning),
+    })
   }
 
   contact(): Promise<Capabilities> {
-    if (this.#contact === undefined) {
-      const attempt = this.#ask((own) => this.#meet(own))
-      this.#contact = attempt
-      attempt.catch(() => {
-        if (this.#contact === attempt) this.#contact = undefined
-      })
-    }
-    return this.#contact
+    return this.#contact.fit()
+  }
+
+  examine(): Promise<Examination> {
+    return this.#contact.examine()
   }
 
   forgetContact(): void {
-    this.#contact = undefined
+    this.#contact.forget()
   }
 
   markerSchema(): string | undefined {
-    return this.#markerSchema
+    return this.#contact.known?.markerSchema
   }
 
   async identify(session: Session): Promise<Physical> {
     const core = session.connection.connection
     const known = this.#physical.get(core)
-    if (known !== undefined) return known
-    const rows = await session.run(sql.identity(this.#flavour))
+    if (known !== undefined && !this.#settings.proxy) return known
+    const { flavour } = await this.#contact.learn()
+    const rows = await session.run(sql.identity(flavour))
+    const server = identityIn(rows)
+    await this.#contact.confirm(server)
     const threadId = this.#threadIdIn(rows[0]?.['thread_id'], core.threadId)
-    const physical = { server: identityIn(rows), threadId }
+    const waits = {
+      rowS: Number(rows[0]?.['row_wait']),
+      tableS: Number(rows[0]?.['table_wait']),
+    }
+    const physical = { server, threadId, waits, flavour }
     this.#physical.set(core, physical)
     return physical
+  }
+
+  interrupt(physical: Physical, how: 'cancel' | 'terminate'): Promise<Interrupted> {
+    return this.#lane.use(async (own) => {
+      const { identity } = await this.#contact.on(own)
+      return interrupt(own, identity, physical, how)
+    })
   }
 
   branch(request: BranchRequest): Branch<MysqlHandle> {
     return new MysqlBranch(this, request)
   }
 
+  ambientPool(ambient: AmbientBranch<MysqlHandle>): P {
+    return ambientPool(this.#given, ambient)
+  }
+
   isTransient(cause: unknown): boolean {
     return isTransient(asMysqlError(cause))
   }
 
-  async list(): Promise<readonly PreparedBranch[]> {
-    await this.contact()
-    return this.#ask((own) => list(own, this.#flavour))
+  list(): Promise<readonly PreparedBranch[]> {
+    return this.#ask(async (own) => {
+      // A new connection may lead to another server, or to another life of it.
+      const { flavour } = await this.#contact.on(own)
+      return list(own, flavour)
+    })
   }
 
   async settle(xid: Xid, decision: Decision): Promise<Settlement> {
     let sent = false
     try {
-      await this.contact()
+      const { flavour } = await this.#contact.learn()
       return await this.#lane.use((own) => {
         sent = true
         const runner = {
           run: (text: string) => own.run(text),
-          listed: async (one: Xid) => isListed(await list(own, this.#flavour), one),
+          listed: async (one: Xid) => isListed(await list(own, flavour), one),
           threadId: async () => Number((await own.run(sql.SERVER))[0]?.['thread_id']),
         }
         return settleFrom(runner, this, xid, decision)
@@ -129,18 +177,20 @@ export class MysqlParticipant implements Participant<MysqlHandle>, MysqlHome {
   }
 
   prove(xid: Xid, evidence: BranchEvidence): Promise<Proof> {
-    return this.#prove((own) => prove(own, this.#flavour, xid, evidence, this.#markerSchema))
+    return this.#prove((own, { flavour, markerSchema }) =>
+      prove(own, flavour, xid, evidence, markerSchema),
+    )
   }
 
   proveOnePhase(xid: Xid, evidence: BranchEvidence): Promise<Proof> {
-    return this.#prove((own) =>
-      proveOnePhase(own, this.#flavour, xid, evidence, this.#markerSchema),
+    return this.#prove((own, { flavour, markerSchema }) =>
+      proveOnePhase(own, flavour, xid, evidence, markerSchema),
     )
   }
 
   async collectMarkers(gtrids: readonly string[]): Promise<void> {
     await this.contact()
-    const schema = this.#markerSchema
+    const schema = this.markerSchema()
     if (schema === undefined) return
     for (let at = 0; at < gtrids.length; at += COLLECT_AT_ONCE) {
       const some = gtrids.slice(at, at + COLLECT_AT_ONCE)
@@ -150,10 +200,39 @@ export class MysqlParticipant implements Participant<MysqlHandle>, MysqlHome {
 
   async listMarkers(gtridPrefix: string, limit: number): Promise<readonly string[]> {
     await this.contact()
-    const schema = this.#markerSchema
+    const schema = this.markerSchema()
     if (schema === undefined) return []
     const rows = await this.#ask((own) => own.run(sql.listMarkers(gtridPrefix, limit, schema)))
     return rows.map((row) => String(row['gtrid']))
+  }
+
+  announce(logId: string, incarnation: string, participants: readonly string[]): Promise<boolean> {
+    return this.#testify(false, (own, schema) =>
+      announce(own, sql.announce(logId, incarnation, participants, schema)),
+    )
+  }
+
+  announced(logId: string): Promise<readonly Announcement[] | undefined> {
+    return this.#testify<readonly Announcement[] | undefined>(undefined, (own, schema) =>
+      announced(own, logId, schema),
+    )
+  }
+
+  async markersOf(gtrids: readonly string[]): Promise<readonly SeenMarker[]> {
+    const seen: SeenMarker[] = []
+    for (let at = 0; at < gtrids.length; at += COLLECT_AT_ONCE) {
+      const some = gtrids.slice(at, at + COLLECT_AT_ONCE)
+      seen.push(
+        ...(await this.#testify<readonly SeenMarker[]>([], (own, schema) =>
+          markersOf(own, some, schema),
+        )),
+      )
+    }
+    return seen
+  }
+
+  sessions(naming: string): Promise<SeenSessions> {
+    return this.#ask((own) => sessions(own, naming))
   }
 
   initStatements(): readonly string[] {
@@ -171,23 +250,10 @@ export class MysqlParticipant implements Participant<MysqlHandle>, MysqlHome {
     await this.#lane.close()
   }
 
-  async #meet(own: OwnConnection): Promise<Capabilities> {
-    const [server] = await own.run(sql.SERVER)
-    const version = String(server?.['version'])
-    const flavour = sql.flavourOf(version)
-    const name = `${flavour} ${version.split('-')[0]}`
-    if (sql.isTooOld(flavour, version)) {
-      throw this.#unfit(`${name} is older than MySQL 8.0 and MariaDB 10.5`)
-    }
-    this.#flavour = flavour
-    this.#threadIdIn(server?.['thread_id'], own.connection.connection.threadId)
-    if (flavour === 'MariaDB') this.#refuseReset()
-    else await this.#checkMysql(own)
-    const database = server?.['db']
-    const schema =
-      this.#settings.markerSchema ?? (typeof database === 'string' ? database : undefined)
-    this.#markerSchema = (await this.#hasMarkers(own, schema)) ? schema : undefined
-    return { server: name, markers: this.#markerSchema !== undefined }
+  #look(own: OwnConnection): Promise<MysqlLearned> {
+    const { markerSchema, proxy, allow } = this.#settings
+    const pool = poolConfig(this.pool)
+    return lookAtMysql(own, { clock: this.clock, pool, markerSchema, proxy, allow })
   }
 
   /** A proxy's greeting carries an id that is not the session's: KILL would hit somebody else. */
@@ -201,51 +267,23 @@ export class MysqlParticipant implements Participant<MysqlHandle>, MysqlHome {
     )
   }
 
-  /** A reset of a prepared branch's connection makes MariaDB answer OK to a commit it never does. */
-  #refuseReset(): void {
-    if (poolConfig(this.pool).resetOnRelease !== true) return
-    throw this.#unfit('the pool resets its connections', 'createPool({ resetOnRelease: false })')
-  }
-
-  async #checkMysql(own: OwnConnection): Promise<void> {
-    try {
-      const [row] = await own.run(sql.DETACHES)
-      if (Number(row?.['detaches']) === 0) this.#warnOfAttached()
-    } catch (cause) {
-      if (asMysqlError(cause)?.errno !== UNKNOWN_VARIABLE) throw cause
-      this.#warnOfAttached()
-    }
-    const others = await list(own, 'MySQL')
-    const strange = others.find((one) => !one.id.endsWith(',1'))
-    if (strange === undefined) return
-    this.#context.warn({
-      code: 'FOREIGN_FORMAT_ID',
-      message: `${this.name}: prepared branch ${strange.id} has another formatID than 1`,
-      hint: 'a restart may lose prepared branches: let every XA user of this server use formatID 1',
+  /** Asks the tables of `unanimous init`; without them `absent` is the answer. */
+  async #testify<T>(
+    absent: T,
+    work: (own: OwnConnection, schema: string) => Promise<T>,
+  ): Promise<T> {
+    await this.contact()
+    return this.#ask(async (own) => {
+      await this.#contact.on(own)
+      const schema = this.markerSchema()
+      return schema === undefined ? absent : work(own, schema)
     })
   }
 
-  #warnOfAttached(): void {
-    this.#context.warn({
-      code: 'XA_ATTACHED',
-      message: `${this.name}: a prepared branch stays attached to its session`,
-      hint: 'SET PERSIST xa_detach_on_prepare = ON',
-    })
-  }
-
-  async #hasMarkers(own: OwnConnection, schema: string | undefined): Promise<boolean> {
-    if (schema === undefined) return false
-    const [table] = await own.run(sql.markerState(schema))
-    if (table === undefined) return false
-    if (String(table['engine']).toLowerCase() === 'innodb') return true
-    const name = `${schema}.unanimous_branch`
-    throw this.#unfit(`${name} is not transactional`, `ALTER TABLE ${name} ENGINE = InnoDB`)
-  }
-
-  async #prove(work: (own: OwnConnection) => Promise<Proof>): Promise<Proof> {
+  async #prove(work: (own: OwnConnection, known: MysqlLearned) => Promise<Proof>): Promise<Proof> {
     try {
       await this.contact()
-      return await this.#lane.use(work)
+      return await this.#lane.use(async (own) => work(own, await this.#contact.on(own)))
     } catch (cause) {
       return { kind: 'look-again', cause }
     }

@@ -5,7 +5,9 @@
  *  1. From check-out to release it has listeners for its end; they leave with it.
  *  2. It goes back to the pool only with no branch on it: the next borrower would be in it, and
  *     MariaDB loses a prepared branch whose connection is reset (T2). Everything else is closed hard.
- *  3. After `destroy` nothing pending is awaited for the server's sake: mysql2's own destroy() only
+ *  3. It goes back with the session settings that it came with. Where they could not travel with a
+ *     packet of the branch, they go just before the next borrower's statement, and nobody waits.
+ *  4. After `destroy` nothing pending is awaited for the server's sake: mysql2's own destroy() only
  *     half-closes, so the socket is destroyed first, and with an error: without one mysql2 leaves
  *     what was pending unsettled for ever.
  */
@@ -18,6 +20,8 @@ export class Session {
   readonly connection: MysqlPoolConnection
   #lost: Error | undefined
   #gone = false
+  #whenGone: () => void = () => undefined
+  #owed: string | undefined
   readonly #onEnd = (cause?: Error): void => {
     this.#lost ??= cause ?? new Error('the server closed the connection')
   }
@@ -38,9 +42,23 @@ export class Session {
     return this.connection.connection.config.multipleStatements === true
   }
 
+  /** Sets what gives the session back as it came; `undefined` once it was said. */
+  owes(restore: string | undefined): void {
+    this.#owed = restore
+  }
+
+  get owed(): string | undefined {
+    return this.#owed
+  }
+
   async run(text: string): Promise<readonly Row[]> {
     if (this.#gone) throw new Error('the connection has gone back to the pool')
     return run(this.connection, text)
+  }
+
+  /** Called when the connection has been given back, or closed. */
+  onceGone(call: () => void): void {
+    this.#whenGone = call
   }
 
   release(): void {
@@ -48,7 +66,12 @@ export class Session {
     this.#gone = true
     this.connection.connection.removeListener('error', this.#onEnd)
     this.connection.connection.removeListener('end', this.#onEnd)
+    // The driver sends in order: what the next borrower says comes behind it.
+    if (this.#owed !== undefined) {
+      run(this.connection, this.#owed).catch(() => this.connection.destroy())
+    }
     this.connection.release()
+    this.#whenGone()
   }
 
   destroy(cause: Error): void {
@@ -57,6 +80,7 @@ export class Session {
     this.#gone = true
     this.connection.connection.stream.destroy(new Error(cause.message, { cause }))
     this.connection.destroy()
+    this.#whenGone()
   }
 }
 

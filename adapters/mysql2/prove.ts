@@ -84,7 +84,7 @@ async function readMarker(own: Runner, xid: Xid, schema: string): Promise<string
 }
 
 /** The start is exact to the second; a clock that was set while the server ran moves both terms. */
-function lifeOf(now: ServerIdentity, recorded: ServerIdentity): ServerLife {
+export function lifeOf(now: ServerIdentity, recorded: ServerIdentity): ServerLife {
   if (now.server !== recorded.server) return 'other-server'
   return Math.abs(now.startedAtMs - recorded.startedAtMs) < 1_000 ? 'same' : 'restarted'
 }

@@ -14,14 +14,18 @@ import {
   type BranchEvidence,
   type BranchRequest,
   formatBqual,
+  type IsolationLevel,
+  LATE,
   type OnePhaseAnswer,
   type Refusal,
   type ServerIdentity,
   type Settlement,
   type Vote,
+  within,
   type Xid,
 } from '../../src/adapter.ts'
 import { Gate } from '../dialect/gate.ts'
+import { fence, PATIENCE_MS, quiesce } from '../dialect/interrupt.ts'
 import * as sql from '../dialect/postgres.ts'
 import {
   ABORTED_BLOCK,
@@ -32,8 +36,9 @@ import {
   refusalOf,
 } from '../dialect/postgres-errors.ts'
 import type { PgHandle, PgResult } from './driver-types.ts'
-import { enlist, type PgHome } from './enlist.ts'
-import { facade, Observed, swallowed } from './facade.ts'
+import { type Backend, enlist, inTime, type PgHome } from './enlist.ts'
+import { type FacadeHost, facade, speak } from './facade.ts'
+import { Observed, swallowed } from './observed.ts'
 import type { Session } from './pool.ts'
 import { finishPrepared, quietRollback } from './settle.ts'
 
@@ -61,11 +66,14 @@ export class PgBranch implements Branch<PgHandle> {
   readonly #request: BranchRequest
   readonly #xid: Xid
   readonly #gate: Gate
+  readonly #host: FacadeHost
   readonly #observed = new Observed()
   #state: State = 'new'
   #session: Session | undefined
   #server: ServerIdentity | undefined
+  #backend: Backend | undefined
   #xid8: string | undefined
+  #isolation: IsolationLevel | undefined
   #because: () => Error = () => new Error('the branch has ended')
   /** What a rollback hears after the branch has ended: the connection is not ours any more. */
   #settled: Settlement = { kind: 'answered' }
@@ -80,14 +88,18 @@ export class PgBranch implements Branch<PgHandle> {
       gtrid: request.gtrid,
       enlist: () => request.enlist(),
       open: (boundMs) => this.#open(boundMs),
+      savepoints: () => request.savepoints(),
+      speak: (texts) => speak(this.#host, texts),
+      isolation: () => this.#askIsolation(),
     })
-    this.handle = facade({
-      participant: home.name,
+    this.#isolation = request.isolation
+    this.#host = {
       gate: this.#gate,
       observed: this.#observed,
       session: () => this.#working(),
       broken: (cause) => this.#broken(cause),
-    })
+    }
+    this.handle = facade(this.#host)
   }
 
   get xid(): Xid | undefined {
@@ -98,6 +110,14 @@ export class PgBranch implements Branch<PgHandle> {
     return this.#gate.enlisted
   }
 
+  checkOut(): PgHandle {
+    return facade(this.#host)
+  }
+
+  endSavepoint(name: string, how: 'release' | 'rollback'): Promise<void> {
+    return this.#gate.endSavepoint(name, how)
+  }
+
   seal(because: () => Error): Refusal | undefined {
     this.#because = because
     const lost = this.#session?.lost
@@ -106,6 +126,8 @@ export class PgBranch implements Branch<PgHandle> {
   }
 
   async probe(): Promise<'wrote' | 'read-only' | Refusal> {
+    const doomed = await this.#gate.drain()
+    if (doomed !== undefined) return doomed
     if (this.#observed.wrote) return 'wrote'
     const answer = await this.#ask(sql.probe(this.#xid))
     if (answer.kind !== 'results') return answer.refusal
@@ -147,7 +169,8 @@ export class PgBranch implements Branch<PgHandle> {
       return { kind: 'unknown', cause: answer.refusal.cause, evidence: this.#evidence(marked) }
     }
     if (!sameTags(answer.results, tags)) return this.#refuseOnePhase(this.#unexpected())
-    this.#settled = { kind: 'absent', cause: new Error('committed in one phase') }
+    // What only read has left nothing that a rollback would miss.
+    if (wrote) this.#settled = { kind: 'absent', cause: new Error('committed in one phase') }
     this.#leave('release')
     return { kind: 'committed', marker: marked }
   }
@@ -160,7 +183,7 @@ export class PgBranch implements Branch<PgHandle> {
     if (this.#state === 'ended') return this.#settled
     if (this.#state === 'prepared') return this.#finish(sql.rollbackPrepared(this.#xid), 'ROLLBACK')
     if (this.#state === 'voting') this.#lose(new Error('rolled back before the server had voted'))
-    if (this.#state === 'uncertain') return { kind: 'unknown', cause: this.#session?.lost }
+    if (this.#state === 'uncertain') return this.#rollbackUncertain()
     this.#state = 'ended'
     const session = this.#session
     if (session === undefined) return this.#settled
@@ -168,30 +191,76 @@ export class PgBranch implements Branch<PgHandle> {
       this.#settled = { kind: 'absent', cause: new Error(endedByApplication().reason) }
     }
     // Nothing was prepared: without its client the server can only roll the block back.
-    const sound =
-      !this.#gate.busy && session.lost === undefined && (await quietRollback(session, this.#home))
+    const sound = (await this.#quiet(session)) && (await quietRollback(session, this.#home))
     this.#leave(sound ? 'release' : 'destroy')
+    if (!sound) await this.#endSession()
     return this.#settled
   }
 
   abandon(): void {
     if (this.#state === 'ended') return
-    this.#settled = {
-      kind: 'unknown',
-      cause: new Error('abandoned while the decision is in doubt'),
-    }
+    const cause = new Error('given up while its end is in doubt')
+    this.#settled = { kind: 'unknown', cause }
+    this.#session?.destroy(cause)
     this.#leave('destroy')
   }
 
   async #open(boundMs: number): Promise<void> {
-    const enlisted = await enlist(this.#home, this.#request, this.#xid, boundMs, {
+    const enlistment = {
       wanted: () => this.#state === 'new',
-      took: (session) => {
+      took: (session: Session) => {
         this.#session = session
       },
-    })
-    this.#server = enlisted
+    }
+    const enlisted = await this.#request.outside(() =>
+      enlist(this.#home, this.#request, this.#xid, boundMs, enlistment),
+    )
+    this.#server = enlisted.server
+    this.#backend = enlisted.backend
     if (this.#state === 'new') this.#state = 'active'
+  }
+
+  /** The server's default, unless the transaction chose. */
+  async #askIsolation(): Promise<IsolationLevel> {
+    if (this.#isolation === undefined) {
+      const [answer] = await this.#working().run('SHOW transaction_isolation')
+      this.#isolation = answer?.rows[0]?.['transaction_isolation'] as IsolationLevel
+    }
+    return this.#isolation
+  }
+
+  /** Whether nothing of the branch runs any more, on a connection that lives. */
+  async #quiet(session: Session): Promise<boolean> {
+    const { clock } = this.#home
+    const backend = this.#backend
+    const cancel = backend === undefined ? undefined : () => this.#home.interrupt(backend, 'cancel')
+    const running = (): boolean => this.#gate.busy && session.lost === undefined
+    return (await quiesce(clock, running, cancel)) && session.lost === undefined
+  }
+
+  /** Whether it is certain that the server does nothing more for the branch. */
+  async #endSession(): Promise<boolean> {
+    const backend = this.#backend
+    if (backend === undefined) return false
+    return fence(this.#home.clock, () => this.#home.interrupt(backend, 'terminate'))
+  }
+
+  /** A PREPARE whose answer nobody has may still take effect: it is fenced first (T4). */
+  async #rollbackUncertain(): Promise<Settlement> {
+    const unknown: Settlement = { kind: 'unknown', cause: this.#session?.lost }
+    if (!(await this.#endSession())) return unknown
+    const settled = await within(
+      this.#home.clock,
+      PATIENCE_MS,
+      this.#home.settle(this.#xid, 'abort'),
+    )
+    if (settled === LATE || (settled.kind !== 'answered' && settled.kind !== 'absent')) {
+      return unknown
+    }
+    // Absent: the session that could have prepared it is over, so it never will be there.
+    this.#settled = { kind: 'answered' }
+    this.#state = 'ended'
+    return this.#settled
   }
 
   /** Sends a packet of ours while nothing of ours is prepared. */
@@ -205,7 +274,7 @@ export class PgBranch implements Branch<PgHandle> {
     }
     const asked = this.#state
     try {
-      const results = await session.run(text)
+      const results = await inTime(this.#home, session.run(text))
       if (this.#state === asked) return { kind: 'results', results }
       return { kind: 'lost', refusal: connectionLost(session.lost) }
     } catch (cause) {

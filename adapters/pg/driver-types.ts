@@ -2,13 +2,14 @@
  * The part of `pg` that this adapter uses, by structure: any 8.x of the driver fits, and two copies
  * of it do not disturb each other.
  */
-import type { ClientBase } from 'pg'
+import type { PoolClient } from 'pg'
 
 /**
- * What the application works with: the query methods of a `pg` client, with all their overloads.
- * Cursors and query streams are refused: they would hold the branch's connection past its vote.
+ * What the application works with: a `pg` client of a pool, so that code for one fits. Inside a branch
+ * it has the query methods with all their overloads, cursors and query streams among them; what ends,
+ * resets or tunes a connection has no effect, or is not there.
  */
-export type PgHandle = Pick<ClientBase, 'query' | 'escapeIdentifier' | 'escapeLiteral'>
+export type PgHandle = PoolClient
 
 /** What a statement answers. */
 export interface PgResult {
@@ -44,7 +45,7 @@ export interface PgOwnClient extends PgClient {
 /** A `pg.Pool`. */
 export interface PgPool {
   readonly options: object
-  connect(): Promise<unknown>
+  connect(callback: (cause: Error | undefined, client: PgPoolClient | undefined) => void): void
   on(event: 'error', listener: (cause: Error) => void): unknown
   removeListener(event: 'error', listener: (cause: Error) => void): unknown
 }

@@ -5,33 +5,68 @@ import {
   type BranchRequest,
   type Capabilities,
   type Clock,
+  type Decision,
   LATE,
   messageOf,
+  type Seat,
   type ServerIdentity,
+  type Settlement,
   TransactionError,
   UnanimousError,
   within,
   type Xid,
 } from '../../src/adapter.ts'
+import type { Interrupted } from '../dialect/interrupt.ts'
+import { spreadLockTimeout } from '../dialect/lock-timeout.ts'
 import * as sql from '../dialect/postgres.ts'
 import { asPostgresError, isTransient } from '../dialect/postgres-errors.ts'
 import type { PgPool } from './driver-types.ts'
 import { acquire, type Session } from './pool.ts'
+
+/** The server's side of a connection, as `pg_stat_activity` shows it; times in microseconds. */
+export interface Backend {
+  readonly pid: string
+  readonly backendAt: string
+  /** Start of the branch's own transaction; only behind a pooler, where backends change hands. */
+  readonly transactionAt?: string
+}
+
+/** A physical connection: the server behind it, and the session there. */
+export interface Physical {
+  readonly server: ServerIdentity
+  /** `undefined` behind a pooler: each block asks which backend it is on. */
+  readonly backend: Backend | undefined
+  /** The session's own setting, in ms; 0 is for ever. */
+  readonly lockTimeoutMs: number
+}
 
 /** What a branch needs of its participant. */
 export interface PgHome {
   readonly name: string
   readonly clock: Clock
   readonly pool: PgPool
+  /** Connections that the pool may open. */
+  readonly poolSize: number
   /** How long an answer to a verb may take before the connection is given up, in ms. */
   readonly answerMs: number
+  /** How long a branch waits for a lock, in ms; 0: as its session does. */
+  readonly lockTimeoutMs: number
   contact(): Promise<Capabilities>
   /** The marker table's schema; `undefined` when there is no table. Known after contact. */
   markerSchema(): string | undefined
   /** Which server, and which life of it, is behind the connection; asked once a connection. */
-  identify(session: Session): Promise<ServerIdentity>
+  identify(session: Session): Promise<Physical>
+  /** Cancels what a branch's backend runs, or ends it, from the participant's own connection. */
+  interrupt(backend: Backend, how: 'cancel' | 'terminate'): Promise<Interrupted>
+  settle(xid: Xid, decision: Decision): Promise<Settlement>
   /** What was learned at first contact may be out of date. */
   forgetContact(): void
+}
+
+export interface Begun {
+  readonly server: ServerIdentity
+  /** `undefined` when the server does not show it: then nothing can be cancelled there. */
+  readonly backend: Backend | undefined
 }
 
 export interface Enlistment {
@@ -51,13 +86,17 @@ export async function enlist(
   xid: Xid,
   boundMs: number,
   enlistment: Enlistment,
-): Promise<ServerIdentity> {
+): Promise<Begun> {
   const startedAt = home.clock.monotonic()
   const limitMs = Math.min(boundMs, 2 ** 31 - 1)
   const fail = failure(home.name, request.gtrid)
   const met = await within(home.clock, limitMs, home.contact()).catch(fail)
-  const leftMs = limitMs - (home.clock.monotonic() - startedAt)
-  const session = met === LATE ? LATE : await acquire(home.pool, home.clock, leftMs).catch(fail)
+  const leftMs = (): number => limitMs - (home.clock.monotonic() - startedAt)
+  const seat = met === LATE ? undefined : await request.seat(home.poolSize, leftMs())
+  const session =
+    seat === undefined
+      ? LATE
+      : await seated(seat, acquire(home.pool, home.clock, leftMs())).catch(fail)
   if (session === LATE) {
     throw new TransactionError('ACQUIRE_TIMEOUT', `${home.name}: no connection in time`, {
       outcome: 'rolled-back',
@@ -73,13 +112,63 @@ export async function enlist(
   enlistment.took(session)
   try {
     refuseOpenBlock(session)
-    const server = await home.identify(session)
-    await session.run(sql.begin(xid, request.isolation, request.readOnly))
-    return server
+    return await inTime(home, begin(home, session, request, xid))
   } catch (cause) {
     session.destroy(cause instanceof Error ? cause : new Error(messageOf(cause)))
     return fail(cause)
   }
+}
+
+async function begin(
+  home: PgHome,
+  session: Session,
+  request: BranchRequest,
+  xid: Xid,
+): Promise<Begun> {
+  const { server, backend, lockTimeoutMs: own } = await home.identify(session)
+  const limited = home.lockTimeoutMs > 0 && !(own > 0 && own <= home.lockTimeoutMs)
+  const results = await session.run(
+    sql.begin(xid, request.isolation, request.readOnly, {
+      lockTimeoutMs: limited ? spreadLockTimeout(home.lockTimeoutMs, xid.gtrid) : undefined,
+      asksBackend: backend === undefined,
+    }),
+  )
+  return { server, backend: backend ?? backendIn(results.at(-1)?.rows[0]) }
+}
+
+function backendIn(row: Readonly<Record<string, unknown>> | undefined): Backend | undefined {
+  const { pid, backend_at: backendAt, transaction_at: transactionAt } = row ?? {}
+  if (typeof pid !== 'string' || typeof backendAt !== 'string') return undefined
+  return typeof transactionAt === 'string' ? { pid, backendAt, transactionAt } : undefined
+}
+
+/** The seat is left when the connection goes back, or when none came. */
+async function seated(
+  seat: Seat,
+  acquiring: Promise<Session | typeof LATE>,
+): Promise<Session | typeof LATE> {
+  try {
+    const session = await acquiring
+    if (session === LATE) seat.left()
+    else {
+      session.onceGone(() => seat.left())
+      seat.taken()
+    }
+    return session
+  } catch (cause) {
+    seat.left()
+    throw cause
+  }
+}
+
+/** @throws Error when the server does not answer: a half-open connection must keep nobody for ever */
+export async function inTime<T>(
+  { clock, answerMs }: { readonly clock: Clock; readonly answerMs: number },
+  asked: Promise<T>,
+): Promise<T> {
+  const answer = await within(clock, answerMs, asked)
+  if (answer !== LATE) return answer
+  throw new Error(`no answer within ${answerMs} ms`)
 }
 
 /** A block that an earlier borrower left open would be prepared together with ours. */

@@ -1,83 +1,21 @@
 /**
- * The handle that the application holds: a `pg` client's query methods over a branch.
+ * A `pg` client over a branch: what the application holds as `tx.<name>`, and what the ambient pool
+ * answers to `connect`. Several of them share the branch's one connection; each balances its own
+ * transactions, which are savepoints there.
  *
- * It also reads what the server answered, because the vote depends on it: whether the block is
- * aborted, whether the application ended it, and whether anything can have been written.
+ * It belongs to the application, so nothing that ends or resets the connection reaches it.
  */
-import { messageOf, type Refusal, UnanimousError } from '../../src/adapter.ts'
-import { mayHideControl } from '../dialect/control.ts'
-import type { Gate } from '../dialect/gate.ts'
+import { EventEmitter } from 'node:events'
+import type { Gate, Instead } from '../dialect/gate.ts'
+import { newClient } from '../dialect/nesting.ts'
 import { identifier, literal } from '../dialect/postgres.ts'
-import {
-  ABORTED_BLOCK,
-  asPostgresError,
-  endedByApplication,
-  isTransient,
-} from '../dialect/postgres-errors.ts'
+import { asPostgresError } from '../dialect/postgres-errors.ts'
 import type { PgHandle, PgResult } from './driver-types.ts'
+import type { Observed } from './observed.ts'
 import type { Session } from './pool.ts'
-
-/** Tags after which a transaction may still be without a transaction id. */
-const MAY_READ_ONLY = new Set(
-  'SELECT SHOW SET RESET BEGIN START COMMIT SAVEPOINT RELEASE ROLLBACK DECLARE FETCH MOVE CLOSE EXPLAIN LOCK PREPARE DEALLOCATE DO CALL'.split(
-    ' ',
-  ),
-)
-const COUNTED = new Set('INSERT UPDATE DELETE MERGE COPY'.split(' '))
-
-/** What the application's statements showed. */
-export class Observed {
-  /** The error that aborted the block: no statement has succeeded since. */
-  abortedBy: unknown
-  /** A COMMIT of the application was seen. */
-  committed = false
-  /** The text that aborted the block may have ended ours before: the vote packet cannot look. */
-  suspect = false
-  /** A tag was seen that only a writing transaction gives. */
-  wrote = false
-
-  succeeded(results: readonly PgResult[]): void {
-    this.abortedBy = undefined
-    this.suspect = false
-    for (const { command, rowCount } of results) {
-      if (command === 'COMMIT') this.committed = true
-      if (command === null || MAY_READ_ONLY.has(command)) continue
-      this.wrote ||= !COUNTED.has(command) || rowCount !== 0
-    }
-  }
-
-  failed(cause: unknown, text: unknown): void {
-    const error = asPostgresError(cause)
-    if (error === undefined) return
-    if (error.code !== ABORTED_BLOCK || this.abortedBy === undefined) this.abortedBy = cause
-    if (typeof text === 'string' && mayHideControl(text)) this.suspect = true
-  }
-
-  /** Whether part of the branch may be committed already. */
-  get ended(): boolean {
-    return this.committed || this.suspect
-  }
-
-  /** What speaks against committing; the vote packet finds the same, one trip later. */
-  refusal(): Refusal | undefined {
-    if (this.ended) return endedByApplication(this.abortedBy)
-    return this.abortedBy === undefined ? undefined : swallowed(this.abortedBy)
-  }
-}
-
-/** The block is aborted, yet the callback returned. */
-export function swallowed(cause: unknown): Refusal {
-  return {
-    code: 'STATEMENT_FAILED',
-    reason: `an SQL error was swallowed: ${messageOf(cause)}`,
-    retryable: isTransient(asPostgresError(cause)),
-    hint: 'let the error leave the callback, or put the statement behind a SAVEPOINT',
-    cause,
-  }
-}
+import { isSubmittable, type Submittable, textOf, watched } from './submittable.ts'
 
 export interface FacadeHost {
-  readonly participant: string
   readonly gate: Gate
   readonly observed: Observed
   /** The branch's connection; called only after the gate has opened. */
@@ -88,13 +26,30 @@ export interface FacadeHost {
 
 type Callback = (cause: unknown, result?: unknown) => void
 
-export function facade(host: FacadeHost): PgHandle {
-  const query = (config: unknown, values?: unknown, callback?: unknown): unknown => {
-    const form = field(config, 'submit')
-    if (form !== undefined) throw refuseSubmittable(host.participant)
+/** Everything of a client that has a meaning inside a branch; `connection` and its like have none. */
+class BranchClient extends EventEmitter {
+  readonly escapeIdentifier: (name: string) => string = identifier
+  readonly escapeLiteral: (text: string) => string = literal
+  readonly #host: FacadeHost
+  readonly #client = newClient()
+
+  constructor(host: FacadeHost) {
+    super()
+    this.#host = host
+  }
+
+  query(config: unknown, values?: unknown, callback?: unknown): unknown {
+    if (config === null || config === undefined) {
+      throw new TypeError('Client was passed a null or undefined query')
+    }
+    if (isSubmittable(config)) return this.#submit(config, values, callback)
     const done = [values, callback, field(config, 'callback')].find(isCallback)
     const text = typeof config === 'string' ? config : field(config, 'text')
-    const answer = host.gate.run(text, () => send(host, text, config, values))
+    const answer = this.#host.gate.run(this.#client, text, (instead) =>
+      instead === undefined
+        ? send(this.#host, text, config, values)
+        : sendInstead(this.#host, instead),
+    )
     if (done === undefined) return answer
     answer.then(
       (result) => process.nextTick(done, null, result),
@@ -102,27 +57,95 @@ export function facade(host: FacadeHost): PgHandle {
     )
     return undefined
   }
-  return {
-    // One function behind the driver's nine overloads.
-    query: query as PgHandle['query'],
-    escapeIdentifier: identifier,
-    escapeLiteral: literal,
+
+  /** It has been connected by the time anything runs. */
+  connect(callback?: unknown): unknown {
+    if (!isCallback(callback)) return Promise.resolve(this)
+    process.nextTick(callback, null, this)
+    return undefined
+  }
+
+  /** A property, because the pool hands it out alone. What was begun here and not ended is rolled back. */
+  readonly release = (): void => this.#host.gate.release(this.#client)
+
+  end(callback?: unknown): unknown {
+    this.release()
+    if (!isCallback(callback)) return Promise.resolve()
+    process.nextTick(callback, null)
+    return undefined
+  }
+
+  getTransactionStatus(): string | null {
+    return this.#host.observed.abortedBy === undefined ? 'T' : 'E'
+  }
+
+  #submit(query: Submittable, values: unknown, callback: unknown): Submittable {
+    query.callback ??= [values, callback].find(isCallback)
+    const { gate, observed } = this.#host
+    gate.turn(this.#client, textOf(query), true).then(
+      (turn) => {
+        const fail = (cause: unknown): void => {
+          turn.end(false)
+          query.handleError(cause)
+        }
+        try {
+          const session = this.#host.session()
+          if (session.lost !== undefined) return fail(this.#host.broken(session.lost))
+          const broken = (cause: unknown): void => {
+            if (session.lost !== undefined || isDriverFailure(cause)) this.#host.broken(cause)
+          }
+          session.submit(watched(query, turn, observed, broken))
+        } catch (cause) {
+          fail(cause)
+        }
+      },
+      (cause: unknown) => query.handleError(cause),
+    )
+    return query
   }
 }
 
-async function send(host: FacadeHost, text: unknown, config: unknown, values: unknown) {
+/** The class has what a branch can offer; its type is the driver's, so that code for one fits. */
+export function facade(host: FacadeHost): PgHandle {
+  return new BranchClient(host) as unknown as PgHandle
+}
+
+/** Statements of ours, in one packet. */
+export async function speak(host: FacadeHost, texts: readonly string[]): Promise<void> {
+  await ask(host, undefined, (session) => session.run(texts.join('; ')))
+}
+
+function send(host: FacadeHost, text: unknown, config: unknown, values: unknown): Promise<unknown> {
+  const plain = isCallback(field(config, 'callback')) ? withoutCallback(config) : config
+  return ask(host, text, (session) =>
+    session.client.query(plain, isCallback(values) ? undefined : values),
+  )
+}
+
+/** The application hears the tag that it expects; a statement of ours was sent. */
+async function sendInstead(host: FacadeHost, { texts, tag }: Instead): Promise<unknown> {
+  const said = texts.length > 0 ? texts : ['SAVEPOINT una_0', 'RELEASE SAVEPOINT una_0']
+  const answer = await ask(host, undefined, (session) => session.run(said.join('; ')))
+  const last: unknown = Array.isArray(answer) ? answer.at(-1) : answer
+  return Object.assign(last ?? {}, { command: tag })
+}
+
+async function ask(
+  host: FacadeHost,
+  text: unknown,
+  statement: (session: Session) => Promise<PgResult | readonly PgResult[]>,
+): Promise<unknown> {
   const session = host.session()
   if (session.lost !== undefined) throw host.broken(session.lost)
   try {
-    const plain = isCallback(field(config, 'callback')) ? withoutCallback(config) : config
-    const answer = await session.client.query(plain, isCallback(values) ? undefined : values)
+    const answer = await statement(session)
     host.observed.succeeded(Array.isArray(answer) ? answer : [answer])
     return answer
   } catch (cause) {
     host.observed.failed(cause, text)
     // A time-out of the driver leaves the statement running, and the next one would queue behind it.
     if (session.lost !== undefined || isDriverFailure(cause)) throw host.broken(cause)
-    throw cause
+    throw host.gate.heard(cause)
   }
 }
 
@@ -133,12 +156,6 @@ function isDriverFailure(cause: unknown): boolean {
 
 function withoutCallback(config: unknown): object {
   return { ...(config as object), callback: undefined }
-}
-
-function refuseSubmittable(participant: string): UnanimousError {
-  return new UnanimousError('INVALID_OPTION', `${participant}: no cursors or query streams here`, {
-    hint: 'read with LIMIT, or DECLARE and FETCH a cursor by plain queries',
-  })
 }
 
 function isCallback(value: unknown): value is Callback {

@@ -3,99 +3,129 @@
  * on the participant's own connection and waits for no transaction of this process.
  */
 import {
+  type AmbientBranch,
+  type Announcement,
   type Branch,
   type BranchEvidence,
   type BranchRequest,
   type Capabilities,
   type Clock,
   type Decision,
+  type Examination,
   messageOf,
   type Participant,
   type ParticipantContext,
   type PreparedBranch,
   type Proof,
-  type ServerIdentity,
+  type SeenMarker,
+  type SeenSessions,
   type Settlement,
   UnanimousError,
   type Xid,
 } from '../../src/adapter.ts'
+import { Contact } from '../dialect/contact.ts'
+import type { Interrupted } from '../dialect/interrupt.ts'
 import { Lane } from '../dialect/lane.ts'
 import * as sql from '../dialect/postgres.ts'
 import { asPostgresError, isTransient } from '../dialect/postgres-errors.ts'
+import type { PostgresAllow } from '../dialect/postgres-findings.ts'
+import { ambientPool } from './ambient.ts'
 import { PgBranch } from './branch.ts'
 import { type OwnConnection, ownConnections } from './connections.ts'
 import type { PgHandle, PgOwnClient, PgPool } from './driver-types.ts'
-import type { PgHome } from './enlist.ts'
+import type { Backend, PgHome, Physical } from './enlist.ts'
+import { interrupt, physicalIn } from './interrupt.ts'
+import { lookAtPostgres, type PgLearned } from './look.ts'
 import type { Session } from './pool.ts'
-import { identityIn, prove, proveOnePhase } from './prove.ts'
-import { finishPrepared } from './settle.ts'
+import { lifeOf, prove, proveOnePhase } from './prove.ts'
+import { settleFrom } from './settle.ts'
+import { announce, announced, markersOf, sessions } from './witness.ts'
 
 export interface PgSettings {
   readonly markerSchema: string
   readonly answerMs: number
+  readonly lockTimeoutMs: number
   readonly connect: (() => Promise<PgOwnClient>) | undefined
+  readonly allow: readonly PostgresAllow[]
 }
 
 const COLLECT_AT_ONCE = 500
-/** `pg_current_xact_id` and `pg_xact_status(xid8)` are of PostgreSQL 13. */
-const OLDEST = 130_000
+/** What a `pg.Pool` opens when it is not told. */
+const POOL_SIZE = 10
 
-export class PgParticipant implements Participant<PgHandle>, PgHome {
+export class PgParticipant<P extends PgPool = PgPool> implements Participant<PgHandle, P>, PgHome {
   readonly name: string
   readonly clock: Clock
-  readonly pool: PgPool
+  readonly pool: P
+  readonly poolSize: number
   readonly answerMs: number
-  readonly #context: ParticipantContext
+  readonly lockTimeoutMs: number
   readonly #settings: PgSettings
   readonly #lane: Lane<OwnConnection>
-  readonly #identities = new WeakMap<object, ServerIdentity>()
+  readonly #contact: Contact<OwnConnection, PgLearned>
+  readonly #identities = new WeakMap<object, Physical>()
   readonly #ignorePoolError = (): void => undefined
-  #contact: Promise<Capabilities> | undefined
-  #markers = false
 
-  constructor(pool: PgPool, settings: PgSettings, context: ParticipantContext) {
+  constructor(pool: P, settings: PgSettings, context: ParticipantContext) {
     this.name = context.name
     this.clock = context.clock
     this.pool = pool
     this.answerMs = settings.answerMs
-    this.#context = context
+    this.lockTimeoutMs = settings.lockTimeoutMs
+    const { max } = pool.options as { readonly max?: number }
+    this.poolSize = max ?? POOL_SIZE
     this.#settings = settings
     const driver = ownConnections(pool, settings.connect)
     this.#lane = new Lane(context.name, context.clock, settings.answerMs, driver)
+    this.#contact = new Contact({
+      participant: context.name,
+      lane: this.#lane,
+      ask: (work) => this.#ask(work),
+      look: (own) => this.#look(own),
+      isSameLife: (one, other) => lifeOf(one, other) === 'same',
+      warn: (warning) => context.warn(warning),
+    })
     // An idle client of the pool that dies must not end the process.
     pool.on('error', this.#ignorePoolError)
   }
 
   contact(): Promise<Capabilities> {
-    if (this.#contact === undefined) {
-      const attempt = this.#ask((own) => this.#meet(own))
-      this.#contact = attempt
-      attempt.catch(() => {
-        if (this.#contact === attempt) this.#contact = undefined
-      })
-    }
-    return this.#contact
+    return this.#contact.fit()
+  }
+
+  examine(): Promise<Examination> {
+    return this.#contact.examine()
   }
 
   forgetContact(): void {
-    this.#contact = undefined
+    this.#contact.forget()
   }
 
   markerSchema(): string | undefined {
-    return this.#markers ? this.#settings.markerSchema : undefined
+    return this.#contact.known?.markers === true ? this.#settings.markerSchema : undefined
   }
 
-  async identify(session: Session): Promise<ServerIdentity> {
+  /** Behind a pooler a connection outlives the server that it was on, so each branch asks. */
+  async identify(session: Session): Promise<Physical> {
     const known = this.#identities.get(session.client)
-    if (known !== undefined) return known
-    const [result] = await session.run(sql.IDENTITY)
-    const identity = identityIn(result?.rows[0])
-    this.#identities.set(session.client, identity)
-    return identity
+    if (known !== undefined && this.#contact.known?.pooler === false) return known
+    const [result] = await session.run(sql.SESSION)
+    const physical = physicalIn(result?.rows[0], session)
+    await this.#contact.confirm(physical.server)
+    this.#identities.set(session.client, physical)
+    return physical
+  }
+
+  interrupt(backend: Backend, how: 'cancel' | 'terminate'): Promise<Interrupted> {
+    return this.#lane.use((own) => interrupt(own, backend, how))
   }
 
   branch(request: BranchRequest): Branch<PgHandle> {
     return new PgBranch(this, request)
+  }
+
+  ambientPool(ambient: AmbientBranch<PgHandle>): P {
+    return ambientPool(this.pool, ambient)
   }
 
   isTransient(cause: unknown): boolean {
@@ -103,24 +133,22 @@ export class PgParticipant implements Participant<PgHandle>, PgHome {
   }
 
   async list(): Promise<readonly PreparedBranch[]> {
-    const rows = await this.#ask((own) => own.rows(sql.LIST))
+    const rows = await this.#ask(async (own) => {
+      // A new connection may lead to another server, or to another life of it.
+      await this.#contact.on(own)
+      return own.rows(sql.LIST)
+    })
     return rows.map((row) =>
       sql.preparedBranch(row['gid'] ?? '', row['owner'] ?? '', row['prepared_at'] ?? ''),
     )
   }
 
   async settle(xid: Xid, decision: Decision): Promise<Settlement> {
-    const [text, tag] =
-      decision === 'commit'
-        ? [sql.commitPrepared(xid), 'COMMIT']
-        : [sql.rollbackPrepared(xid), 'ROLLBACK']
     let sent = false
     try {
-      return await this.#lane.use(async (own) => {
+      return await this.#lane.use((own) => {
         sent = true
-        const settlement = await finishPrepared(own, this, text, tag)
-        if (settlement.kind === 'unknown') own.alive = false
-        return settlement
+        return settleFrom(own, this, xid, decision)
       })
     } catch (cause) {
       return { kind: sent ? 'unknown' : 'later', cause }
@@ -150,6 +178,35 @@ export class PgParticipant implements Participant<PgHandle>, PgHome {
     return rows.map((row) => row['gtrid'] ?? '')
   }
 
+  announce(logId: string, incarnation: string, participants: readonly string[]): Promise<boolean> {
+    return this.#testify(false, (own, schema) =>
+      announce(own, sql.announce(logId, incarnation, participants, schema)),
+    )
+  }
+
+  announced(logId: string): Promise<readonly Announcement[] | undefined> {
+    return this.#testify<readonly Announcement[] | undefined>(undefined, (own, schema) =>
+      announced(own, logId, schema),
+    )
+  }
+
+  async markersOf(gtrids: readonly string[]): Promise<readonly SeenMarker[]> {
+    const seen: SeenMarker[] = []
+    for (let at = 0; at < gtrids.length; at += COLLECT_AT_ONCE) {
+      const some = gtrids.slice(at, at + COLLECT_AT_ONCE)
+      seen.push(
+        ...(await this.#testify<readonly SeenMarker[]>([], (own, schema) =>
+          markersOf(own, some, schema),
+        )),
+      )
+    }
+    return seen
+  }
+
+  sessions(naming: string): Promise<SeenSessions> {
+    return this.#ask((own) => sessions(own, naming))
+  }
+
   initStatements(): readonly string[] {
     return sql.createMarkers(this.#settings.markerSchema)
   }
@@ -166,63 +223,27 @@ export class PgParticipant implements Participant<PgHandle>, PgHome {
     await this.#lane.close()
   }
 
-  /** Our own connection is asked, not one of the pool: contact must not take one from the callers. */
-  async #meet(own: OwnConnection): Promise<Capabilities> {
-    const [server] = await own.rows(sql.SERVER)
-    const version = `PostgreSQL ${server?.['version']?.split(' ')[0]}`
-    if (Number(server?.['version_num']) < OLDEST) {
-      throw this.#unfit(`${version} is older than 13`)
-    }
-    if (server?.['in_recovery'] === 'true') {
-      throw this.#unfit('the server is a standby', 'connect to the primary')
-    }
-    if (server?.['max_prepared'] === '0') {
-      throw this.#unfit(
-        'max_prepared_transactions is 0, so nothing can be prepared',
-        'ALTER SYSTEM SET max_prepared_transactions = 100, and restart PostgreSQL',
-      )
-    }
-    this.#warnOfPooler(own, server?.['pid'])
-    await this.#requireIdentity(own)
-    const markers = await this.#findMarkers(own)
-    this.#markers = markers
-    return { server: version, markers }
-  }
-
-  #warnOfPooler(own: OwnConnection, pid: string | null | undefined): void {
-    const greeted = own.client.processID
-    if (greeted === undefined || greeted === null || String(greeted) === pid) return
-    this.#context.warn({
-      code: 'POOLER',
-      message: `${this.name}: a pooler stands between us and PostgreSQL`,
-      hint: 'transaction pooling works; blocked backends cannot be traced to their clients',
+  #look(own: OwnConnection): Promise<PgLearned> {
+    const { markerSchema, allow } = this.#settings
+    return lookAtPostgres(own, {
+      clock: this.clock,
+      poolSize: this.poolSize,
+      markerSchema,
+      allow,
     })
   }
 
-  async #requireIdentity(own: OwnConnection): Promise<void> {
-    try {
-      await own.rows(sql.IDENTITY)
-    } catch (cause) {
-      const error = asPostgresError(cause)
-      if (error === undefined) throw cause
-      throw this.#unfit(
-        `the server's identity cannot be read: ${error.message}`,
-        'GRANT EXECUTE ON FUNCTION pg_control_system, pg_walfile_name(pg_lsn), pg_current_wal_lsn TO the role',
-        cause,
-      )
-    }
-  }
-
-  async #findMarkers(own: OwnConnection): Promise<boolean> {
-    const [table] = await own.rows(sql.markerState(this.#settings.markerSchema))
-    if (table === undefined) return false
-    const missing = table['missing']
-    if (missing === null || missing === undefined) return true
-    const name = `${this.#settings.markerSchema}.unanimous_branch`
-    throw this.#unfit(
-      `${missing} on ${name} is not granted`,
-      `GRANT ${missing} ON ${name} TO the role`,
-    )
+  /** Asks the tables of `unanimous init`; without them `absent` is the answer. */
+  async #testify<T>(
+    absent: T,
+    work: (own: OwnConnection, schema: string) => Promise<T>,
+  ): Promise<T> {
+    await this.contact()
+    return this.#ask(async (own) => {
+      await this.#contact.on(own)
+      const schema = this.markerSchema()
+      return schema === undefined ? absent : work(own, schema)
+    })
   }
 
   async #prove(
@@ -230,7 +251,10 @@ export class PgParticipant implements Participant<PgHandle>, PgHome {
   ): Promise<Proof> {
     try {
       await this.contact()
-      return await this.#lane.use((own) => work(own, this.markerSchema()))
+      return await this.#lane.use(async (own) => {
+        await this.#contact.on(own)
+        return work(own, this.markerSchema())
+      })
     } catch (cause) {
       return { kind: 'look-again', cause }
     }
@@ -243,14 +267,12 @@ export class PgParticipant implements Participant<PgHandle>, PgHome {
     } catch (cause) {
       if (cause instanceof UnanimousError) throw cause
       const error = asPostgresError(cause)
-      if (error !== undefined) throw this.#unfit(error.message, undefined, cause)
+      if (error !== undefined) {
+        throw new UnanimousError('PARTICIPANT_UNFIT', `${this.name}: ${error.message}`, { cause })
+      }
       throw new UnanimousError('PARTICIPANT_UNREACHABLE', `${this.name}: ${messageOf(cause)}`, {
         cause,
       })
     }
-  }
-
-  #unfit(what: string, hint?: string, cause?: unknown): UnanimousError {
-    return new UnanimousError('PARTICIPANT_UNFIT', `${this.name}: ${what}`, { hint, cause })
   }
 }

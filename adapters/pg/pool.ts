@@ -15,6 +15,7 @@ export class Session {
   readonly client: PgPoolClient
   #lost: Error | undefined
   #gone = false
+  #whenGone: () => void = () => undefined
   readonly #onError = (cause: Error): void => {
     this.#lost ??= cause
   }
@@ -36,12 +37,25 @@ export class Session {
     return Array.isArray(answer) ? answer : [answer]
   }
 
+  /** What reads its answer by itself. */
+  submit(query: object): void {
+    if (this.#gone) throw new Error('the connection has gone back to the pool')
+    const client: { query(query: object): unknown } = this.client
+    client.query(query)
+  }
+
+  /** Called when the connection has been given back, or closed. */
+  onceGone(call: () => void): void {
+    this.#whenGone = call
+  }
+
   release(): void {
     if (this.#gone) return
     this.#gone = true
     // The pool puts its own listener on before ours goes.
     this.client.release()
     this.client.removeListener('error', this.#onError)
+    this.#whenGone()
   }
 
   /** Our listener stays on the dead client: it may report its death more than once. */
@@ -52,6 +66,7 @@ export class Session {
     // release(true) first: it marks the client as ending, so that its death is no pool error.
     this.client.release(true)
     this.client.connection?.stream.destroy()
+    this.#whenGone()
   }
 }
 
@@ -61,9 +76,21 @@ export async function acquire(
   clock: Clock,
   boundMs: number,
 ): Promise<Session | typeof LATE> {
-  const connecting = pool.connect() as Promise<PgPoolClient>
-  const client = await within(clock, boundMs, connecting)
-  if (client !== LATE) return new Session(client)
-  connecting.then((late) => late.release()).catch(() => undefined)
-  return LATE
+  const connecting = checkOut(pool)
+  const session = await within(clock, boundMs, connecting)
+  if (session === LATE) connecting.then((late) => late.release()).catch(() => undefined)
+  return session
+}
+
+/**
+ * By callback: the pool takes its own listener off just before, and the packet that reports the death
+ * of the connection may be the next one of the same chunk, ahead of any promise.
+ */
+function checkOut(pool: PgPool): Promise<Session> {
+  return new Promise((resolve, reject) => {
+    pool.connect((cause, client) => {
+      if (client === undefined) reject(cause)
+      else resolve(new Session(client))
+    })
+  })
 }

@@ -100,7 +100,7 @@ async function byTransactionId(
   }
 }
 
-function lifeOf(now: ServerIdentity, recorded: ServerIdentity): ServerLife {
+export function lifeOf(now: ServerIdentity, recorded: ServerIdentity): ServerLife {
   if (now.server !== recorded.server) return 'other-server'
   return now.startedAtMs === recorded.startedAtMs ? 'same' : 'restarted'
 }

@@ -1,9 +1,18 @@
 /**
  * Ending branches on a connection: plain ROLLBACK, and phase two with its table of answers.
  */
-import { type Clock, LATE, type Settlement, UnanimousError, within } from '../../src/adapter.ts'
+import {
+  type Clock,
+  type Decision,
+  LATE,
+  type Settlement,
+  UnanimousError,
+  within,
+  type Xid,
+} from '../../src/adapter.ts'
 import * as sql from '../dialect/postgres.ts'
 import { asPostgresError, SETTLE_ANSWERS } from '../dialect/postgres-errors.ts'
+import type { OwnConnection } from './connections.ts'
 import type { PgResult } from './driver-types.ts'
 
 interface Runner {
@@ -43,6 +52,35 @@ export async function finishPrepared(
   } catch (cause) {
     return settlementOf(bound.name, cause)
   }
+}
+
+/**
+ * Phase two on the participant's own connection. A branch that ran under SET ROLE belongs to that
+ * role, and no other may finish it (42501): then it is done in its owner's name, and the connection is
+ * given up, for nothing here knows which role it had before.
+ */
+export async function settleFrom(
+  own: OwnConnection,
+  bound: Bound,
+  xid: Xid,
+  decision: Decision,
+): Promise<Settlement> {
+  const [text, tag] =
+    decision === 'commit'
+      ? [sql.commitPrepared(xid), 'COMMIT']
+      : [sql.rollbackPrepared(xid), 'ROLLBACK']
+  const settlement = await finishPrepared(own, bound, text, tag)
+  if (settlement.kind === 'unknown') own.alive = false
+  if (settlement.kind !== 'later') return settlement
+  const [other] = await own.rows(sql.otherOwner(xid))
+  if (other === undefined) return settlement
+  own.alive = false
+  try {
+    await own.run(`SET ROLE ${sql.identifier(other['owner'] ?? '')}`)
+  } catch {
+    return settlement
+  }
+  return finishPrepared(own, bound, text, tag)
 }
 
 function settlementOf(name: string, cause: unknown): Settlement {

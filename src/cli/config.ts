@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { z } from 'zod'
-import type { LogLocation } from '../coordinator.ts'
+import type { LogDirectory } from '../coordinator/location.ts'
 import { messageOf, UnanimousError } from '../errors.ts'
 import type { Participants } from '../participant/registry.ts'
 import { redact } from './io.ts'
@@ -16,7 +16,7 @@ import { redact } from './io.ts'
 export interface LoadedConfig {
   readonly file: string
   /** Its directory is absolute. */
-  readonly log: LogLocation
+  readonly log: LogDirectory
   readonly participants: Participants
   close(): Promise<void>
 }
@@ -121,7 +121,7 @@ async function importModule(path: string): Promise<object> {
   return module as object
 }
 
-function locate(log: z.infer<typeof schema>['log'], base: string): LogLocation {
+function locate(log: z.infer<typeof schema>['log'], base: string): LogDirectory {
   const { directory, lockWaitMs, allowUnsafeFileSystem } =
     typeof log === 'string' ? { directory: log } : { ...log }
   return {

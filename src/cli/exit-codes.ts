@@ -35,10 +35,10 @@ Exit codes:
   0    clean: nothing is unsettled
   1    unexpected failure
   2    wrong usage or configuration
-  3    transactions are unsettled, or the plan is not empty
+  3    transactions are unsettled, the plan is not empty, or there is something to mend
   4    a branch ended against its decision, or may have
   5    a participant could not be asked: the answer is incomplete
-  6    the log is held by a running coordinator (recover --apply)
+  6    the log is held by a running coordinator (recover --apply, log compact, log adopt)
   7    the log is damaged or is a copy
   130  interrupted
 If several apply, the first of 7, 6, 4, 5, 3. Treat any other code as a failure.`

@@ -1,7 +1,8 @@
 /** How things look: tables for people, JSON (schema version 1) for programs. */
 import Table from 'cli-table3'
-import type { LogLocation } from '../coordinator.ts'
+import type { LogDirectory } from '../coordinator/location.ts'
 import type { UnanimousError } from '../errors.ts'
+import type { LogOwner } from '../log/decision-log.ts'
 import type {
   ApartBranch,
   InspectedBranch,
@@ -49,6 +50,11 @@ export function json(atMs: number, body: object): string {
   return `${JSON.stringify({ schemaVersion: SCHEMA_VERSION, generatedAt, ...body }, null, 2)}\n`
 }
 
+/** One object on a line of its own, for output that is a stream of them. */
+export function jsonLine(body: object): string {
+  return `${JSON.stringify({ schemaVersion: SCHEMA_VERSION, ...body })}\n`
+}
+
 /** `850ms`, `12s`, `6m12s`, `3h05m`, `4d02h`. */
 export function formatAge(ms: number): string {
   if (ms < 1_000) return `${Math.max(0, Math.round(ms))}ms`
@@ -74,12 +80,13 @@ export function shortId(gtrid: string): string {
 }
 
 /** Where the log is, and who holds it. */
-export function logLine({ owner, logId }: Inspection, { directory }: LogLocation): string {
-  const holder =
-    owner === undefined
-      ? 'no process holds it'
-      : `held by process ${owner.pid} on ${owner.host} since ${formatTime(owner.sinceMs)}`
-  return `log ${directory}  una1-${logId}  ${holder}\n`
+export function logLine({ owner, logId }: Inspection, { directory }: LogDirectory): string {
+  return `log ${directory}  una1-${logId}  ${holderOf(owner)}\n`
+}
+
+export function holderOf(owner: LogOwner | undefined): string {
+  if (owner === undefined) return 'no process holds it'
+  return `held by process ${owner.pid} on ${owner.host} since ${formatTime(owner.sinceMs)}`
 }
 
 export function transactionTable(
@@ -157,21 +164,11 @@ export function apartTable(io: Io, apart: readonly ApartBranch[]): string {
   return `${io.paint('bold', 'Not of this log, never touched:')}\n${table(rows, '  ')}`
 }
 
-export function inspectionJson(inspection: Inspection, { directory }: LogLocation): object {
+export function inspectionJson(inspection: Inspection, { directory }: LogDirectory): object {
   const { owner, logId, participants, apart } = inspection
-  const holder =
-    owner === undefined
-      ? null
-      : { pid: owner.pid, host: owner.host, since: formatTime(owner.sinceMs) }
   return {
-    log: { directory, logId, owner: holder },
-    participants: participants.map((each) => ({
-      name: each.name,
-      server: each.server ?? null,
-      markers: each.markers ?? null,
-      prepared: each.prepared ?? null,
-      trouble: each.trouble === undefined ? null : troubleJson(each.trouble),
-    })),
+    log: { directory, logId, owner: ownerJson(owner) },
+    participants: participants.map(participantJson),
     apart: apart.map(({ participant, kind, id, why, preparedAtMs, owner: role }) => ({
       participant,
       kind,
@@ -181,6 +178,21 @@ export function inspectionJson(inspection: Inspection, { directory }: LogLocatio
       owner: role ?? null,
     })),
   }
+}
+
+export function participantJson(each: InspectedParticipant): object {
+  return {
+    name: each.name,
+    server: each.server ?? null,
+    markers: each.markers ?? null,
+    prepared: each.prepared ?? null,
+    trouble: each.trouble === undefined ? null : troubleJson(each.trouble),
+  }
+}
+
+export function ownerJson(owner: LogOwner | undefined): object | null {
+  if (owner === undefined) return null
+  return { pid: owner.pid, host: owner.host, since: formatTime(owner.sinceMs) }
 }
 
 export function troubleJson({ code, message, hint }: UnanimousError): object {
@@ -215,7 +227,7 @@ function time(ms: number | undefined): string | null {
 }
 
 /** Written by the application, and checked by it alone: anything may be there. */
-function parsedMeta(meta: string | undefined): unknown {
+export function parsedMeta(meta: string | undefined): unknown {
   if (meta === undefined) return null
   try {
     return JSON.parse(meta)

@@ -4,12 +4,17 @@
  */
 import { createRequire } from 'node:module'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import type { DoctorOptions } from './commands/doctor.ts'
 import type { InitOptions } from './commands/init.ts'
 import type { ListOptions } from './commands/list.ts'
+import type { LogAdoptOptions } from './commands/log-adopt.ts'
+import type { LogDumpOptions } from './commands/log-dump.ts'
+import type { LogVerifyOptions } from './commands/log-verify.ts'
 import type { RecoverOptions } from './commands/recover.ts'
 import type { ShowOptions } from './commands/show.ts'
 import { EXIT, EXIT_CODES_HELP, type ExitCode, exitCodeOf } from './exit-codes.ts'
 import { errorLines, type Io } from './io.ts'
+import type { LogCommandOptions } from './log-access.ts'
 
 /** Runs one command. Never throws: what goes wrong is told to stderr and becomes an exit code. */
 export async function runCli(args: readonly string[], io: Io): Promise<ExitCode> {
@@ -60,11 +65,92 @@ function program(io: Io, ended: (code: ExitCode) => void): Command {
       duration,
     )
     .option('--participant <name>', 'only the branches of this participant')
+    .option('--from-databases', 'the log is lost: let the marker rows of the databases decide')
+    .option(
+      '--owner-is-dead <log id>',
+      'with --from-databases: no process works with this log any more, nor will (repeatable)',
+      (id: string, ids: readonly string[] = []) => [...ids, id],
+    )
     .option('--json', 'print JSON')
-    .addHelpText('after', examples('unanimous recover', 'unanimous recover --apply --wait 30s'))
+    .addHelpText(
+      'after',
+      examples(
+        'unanimous recover',
+        'unanimous recover --apply --wait 30s',
+        'unanimous recover --from-databases --owner-is-dead 49c9tnn9bmwy16hm --apply',
+      ),
+    )
     .action(async (options: RecoverOptions) => {
+      if (options.fromDatabases === true) {
+        const { recoverFromDatabases } = await import('./commands/recover-from-databases.ts')
+        return ended(await recoverFromDatabases(io, options))
+      }
       const { recover } = await import('./commands/recover.ts')
       ended(await recover(io, options))
+    })
+  addLog(root, io, ended)
+  addSetup(root, io, ended)
+  return root
+}
+
+/** The decision log itself: its directory may be named without a configuration. */
+function addLog(root: Command, io: Io, ended: (code: ExitCode) => void): void {
+  const log = root.command('log').description('look at the decision log, compact it, adopt a copy')
+  logCommand(log, 'verify', 'read every byte of the log and say what is there; takes no lock')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      examples('unanimous log verify', 'unanimous log verify --log ./decisions'),
+    )
+    .action(async (options: LogVerifyOptions) => {
+      const { logVerify } = await import('./commands/log-verify.ts')
+      ended(await logVerify(io, options))
+    })
+  logCommand(log, 'dump', 'print every record of the log, oldest first; takes no lock')
+    .option('--json', 'print JSON, one object a line')
+    .addHelpText('after', examples('unanimous log dump', 'unanimous log dump --json | jq .gtrid'))
+    .action(async (options: LogDumpOptions) => {
+      const { logDump } = await import('./commands/log-dump.ts')
+      ended(await logDump(io, options))
+    })
+  logCommand(log, 'compact', 'write what is still needed into a fresh segment; needs the log')
+    .addHelpText('after', examples('unanimous log compact'))
+    .action(async (options: LogCommandOptions) => {
+      const { logCompact } = await import('./commands/log-compact.ts')
+      ended(await logCompact(io, options))
+    })
+  logCommand(log, 'adopt', 'make a copied directory the log; a dry run unless --apply is given')
+    .option('--apply', 'do it: no other copy may be in use, now or later')
+    .addHelpText('after', examples('unanimous log adopt', 'unanimous log adopt --apply'))
+    .action(async (options: LogAdoptOptions) => {
+      const { logAdopt } = await import('./commands/log-adopt.ts')
+      ended(await logAdopt(io, options))
+    })
+}
+
+function logCommand(log: Command, name: string, description: string): Command {
+  return command(log, name, description).option(
+    '--log <dir>',
+    'the log; no configuration is needed',
+  )
+}
+
+/** What is done before the first transaction. */
+function addSetup(root: Command, io: Io, ended: (code: ExitCode) => void): void {
+  command(
+    root,
+    'doctor',
+    'look whether everything is set up for two-phase commit, and what mends it',
+  )
+    .option('--participant <name>', 'only this participant')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      examples('unanimous doctor', 'unanimous doctor --json | jq .participants'),
+    )
+    .action(async (options: DoctorOptions) => {
+      const { doctor } = await import('./commands/doctor.ts')
+      ended(await doctor(io, options))
     })
   command(root, 'init', 'print the SQL of the tables for marker rows; create them with --apply')
     .option('--apply', 'create the tables')
@@ -74,7 +160,6 @@ function program(io: Io, ended: (code: ExitCode) => void): Command {
       const { init } = await import('./commands/init.ts')
       ended(await init(io, options))
     })
-  return root
 }
 
 function command(root: Command, name: string, description: string): Command {

@@ -1,4 +1,5 @@
 /** A configuration in use: its participants, its log, and what they have to say. */
+import { resolve } from 'node:path'
 import { UnanimousError } from '../errors.ts'
 import { Events } from '../events.ts'
 import type { LogSnapshot } from '../log/decision-log.ts'
@@ -6,12 +7,14 @@ import { nodeFileSystem } from '../log/node-file-system.ts'
 import { readLog } from '../log/read-log.ts'
 import { createRegistry, type Registry } from '../participant/registry.ts'
 import { inspect } from '../recovery/inspect.ts'
-import type { Inspection } from '../recovery/inspection.ts'
+import type { InspectedParticipant, Inspection } from '../recovery/inspection.ts'
 import { type LoadedConfig, loadConfig } from './config.ts'
 import { type Io, messageLines } from './io.ts'
 
 export interface SessionOptions {
   readonly config?: string | undefined
+  /** A log directory in place of the configuration's. */
+  readonly log?: string | undefined
   readonly participant?: string | undefined
 }
 
@@ -71,14 +74,19 @@ export class Session {
       answerMs: ANSWER_MS,
       only: this.only,
     })
-    for (const { name, trouble } of inspection.participants) {
+    this.tellTroubles(inspection.participants)
+    return inspection
+  }
+
+  /** Tells stderr which participants could not be asked, and why. */
+  tellTroubles(participants: readonly InspectedParticipant[]): void {
+    for (const { name, trouble } of participants) {
       if (trouble === undefined) continue
       const message = trouble.message.startsWith(name)
         ? trouble.message
         : `${name}: ${trouble.message}`
       this.#io.err(messageLines(`warning: ${message}`, trouble.hint))
     }
-    return inspection
   }
 
   #whereIsTheLog(): string {
@@ -106,7 +114,11 @@ export async function withSession<T>(
   options: SessionOptions,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
-  const config = await loadConfig(io.cwd, options.config)
+  const loaded = await loadConfig(io.cwd, options.config)
+  const config =
+    options.log === undefined
+      ? loaded
+      : { ...loaded, log: { ...loaded.log, directory: resolve(io.cwd, options.log) } }
   const session = await start(io, config, options.participant)
   try {
     return await work(session)

@@ -61,7 +61,7 @@ function goneBranch(cause: unknown): Refusal {
 /** What the caller hears when the callback threw. */
 export function callbackError(
   context: CommitContext,
-  tx: Transaction,
+  tx: Pick<Transaction, 'gtrid' | 'enlisted'>,
   cause: unknown,
 ): TransactionError {
   // A refusal of this very transaction (no connection in time, COMMIT sent, …) speaks for itself.
@@ -102,7 +102,7 @@ export function refusalError(
   })
 }
 
-function isOwn(tx: Transaction, cause: unknown): cause is TransactionError {
+function isOwn(tx: Pick<Transaction, 'gtrid'>, cause: unknown): cause is TransactionError {
   return cause instanceof TransactionError && cause.gtrid === tx.gtrid
 }
 

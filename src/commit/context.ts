@@ -4,10 +4,13 @@ import type { UnanimousError } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { Failpoints } from '../failpoint.ts'
 import type { DecisionLog } from '../log/decision-log.ts'
+import type { Announcements } from '../participant/announcements.ts'
 import type { LiveSet } from '../participant/live.ts'
 import type { MarkerCollector } from '../participant/marker-collector.ts'
 import type { Registry } from '../participant/registry.ts'
+import type { Seats } from '../participant/seats.ts'
 import type { Settlements } from '../participant/settle.ts'
+import type { Ambient } from './ambient.ts'
 
 export interface Limits {
   /** A transaction without a `timeoutMs` of its own is aborted after this time. */
@@ -26,6 +29,9 @@ export interface CommitContext {
   readonly live: LiveSet
   readonly settlements: Settlements
   readonly markers: MarkerCollector
+  readonly announcements: Announcements
+  readonly ambient: Ambient
+  readonly seats: Seats
   readonly events: Events
   readonly clock: Clock
   readonly failpoints: Failpoints

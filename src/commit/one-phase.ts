@@ -6,7 +6,7 @@
  * nothing for recovery to settle: `recoverable: false`.
  */
 
-import { sleep } from '../clock.ts'
+import { LATE, sleep, within } from '../clock.ts'
 import { messageOf, TransactionError } from '../errors.ts'
 import { invariant } from '../invariant.ts'
 import type { Branch } from '../participant/branch.ts'
@@ -31,7 +31,7 @@ export async function commitInOnePhase(
   tx.proceed('one-phase')
   tx.disarm()
   await context.failpoints('one-phase:before')
-  const answer = await branch.commitOnePhase(true)
+  const answer = await answerInTime(context, tx, branch)
   await context.failpoints('one-phase:after')
   const known = answer.kind === 'unknown' ? await proveAnswer(context, branch, answer) : answer
   switch (known.kind) {
@@ -58,6 +58,18 @@ export async function commitInOnePhase(
         },
       )
   }
+}
+
+/** A server that has gone silent must not keep the caller for ever: then the answer is lost. */
+async function answerInTime(
+  context: CommitContext,
+  tx: Transaction,
+  branch: Branch,
+): Promise<OnePhaseAnswer> {
+  const answer = branch.commitOnePhase(true)
+  const limitMs = Math.max(tx.leftMs, context.limits.settleMs)
+  if ((await within(context.clock, limitMs, answer)) === LATE) branch.abandon()
+  return answer
 }
 
 /**

@@ -3,6 +3,7 @@ import { TransactionError } from '../errors.ts'
 import { MAX_META_BYTES, MAX_NAME_BYTES } from '../log/decision-log.ts'
 import type { IsolationChoice } from '../participant/participant.ts'
 import type { IsolationLevel } from '../protocol/vocabulary.ts'
+import { type CheckedRetry, completeRetry, type RetryOptions, refusedRetry } from './retry.ts'
 
 export interface TransactionOptions<Names extends string = string> {
   /** What the transaction does, for operators: `transfer`. At most 128 bytes. */
@@ -18,9 +19,24 @@ export interface TransactionOptions<Names extends string = string> {
   readonly isolation?: IsolationChoice<Names>
   /** Participants that are only read: their server refuses writes, and they need no prepare. */
   readonly readOnly?: readonly Names[]
-  /** Aborts the transaction like its deadline does. */
+  /** Aborts the transaction like its deadline does, and ends the attempts. */
   readonly signal?: AbortSignal
+  /**
+   * Runs the whole callback again when it was rolled back for a cause that may not come again
+   * (`retryable`): a deadlock, a lock wait, a serialization failure, no connection in time. Each
+   * attempt is a new transaction, and `timeoutMs` is for each. What joins a transaction is run again
+   * only with it. Default: one attempt.
+   */
+  readonly retry?: RetryOptions
+  /**
+   * Inside a transaction: `join` it, run behind a savepoint of it (`nested`), or begin a `new` one of
+   * its own. What joins or is nested has name, meta, deadline, signal and read-only participants of
+   * the transaction around it. Outside of one, each begins a new one. Default: `join`.
+   */
+  readonly propagation?: Propagation
 }
+
+export type Propagation = 'join' | 'nested' | 'new'
 
 export interface CheckedOptions {
   readonly name: string | undefined
@@ -29,6 +45,8 @@ export interface CheckedOptions {
   isolation(participant: string): IsolationLevel | undefined
   isReadOnly(participant: string): boolean
   readonly signal: AbortSignal | undefined
+  readonly retry: CheckedRetry
+  readonly propagation: Propagation
 }
 
 const LEVELS: readonly string[] = [
@@ -37,6 +55,7 @@ const LEVELS: readonly string[] = [
   'repeatable read',
   'serializable',
 ] satisfies IsolationLevel[]
+const PROPAGATIONS: readonly string[] = ['join', 'nested', 'new'] satisfies Propagation[]
 /** Longest delay of a timer, in ms. */
 const MAX_TIMEOUT_MS = 2_147_483_647
 
@@ -51,6 +70,12 @@ export function checkOptions(
   defaultTimeoutMs: number,
 ): CheckedOptions {
   const { name, isolation, readOnly = [], signal, timeoutMs = defaultTimeoutMs } = options
+  if (name !== undefined && typeof name !== 'string') {
+    refuse('the name of the transaction is not a text', 'Give what the transaction does.')
+  }
+  if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
+    refuse('signal is not an AbortSignal', 'Give the `signal` of an AbortController.')
+  }
   if (name !== undefined && Buffer.byteLength(name) > MAX_NAME_BYTES) {
     refuse('the name of the transaction is too long', `A name has at most ${MAX_NAME_BYTES} bytes.`)
   }
@@ -59,6 +84,14 @@ export function checkOptions(
       `timeoutMs cannot be ${timeoutMs}`,
       `Give milliseconds from 1 to ${MAX_TIMEOUT_MS}, or Infinity.`,
     )
+  }
+  const wrongRetry = options.retry === undefined ? undefined : refusedRetry(options.retry)
+  if (wrongRetry !== undefined) {
+    refuse(wrongRetry, 'Give `{ attempts }` from 1 to 1000, and pauses in ms, the shortest first.')
+  }
+  const { propagation = 'join' } = options
+  if (!PROPAGATIONS.includes(propagation)) {
+    refuse(`there is no propagation ${String(propagation)}`, `One of: ${PROPAGATIONS.join(', ')}.`)
   }
   const levels = typeof isolation === 'string' ? {} : (isolation ?? {})
   for (const participant of [...Object.keys(levels), ...readOnly]) checkName(participant, names)
@@ -75,6 +108,8 @@ export function checkOptions(
     isolation: (participant) => (typeof isolation === 'string' ? isolation : levels[participant]),
     isReadOnly: (participant) => readOnlyNames.has(participant),
     signal,
+    retry: completeRetry(options.retry),
+    propagation,
   }
 }
 
@@ -101,12 +136,13 @@ function checkName(name: string, names: ReadonlySet<string>): void {
 
 function encodeMeta(meta: Readonly<Record<string, unknown>> | undefined): string | undefined {
   if (meta === undefined) return undefined
-  let text: string
+  let text: string | undefined
   try {
-    text = JSON.stringify(meta)
+    text = JSON.stringify(meta) as string | undefined
   } catch (cause) {
     refuse('meta cannot be written as JSON', 'Give plain values without cycles.', cause)
   }
+  if (text === undefined) refuse('meta cannot be written as JSON', 'Give a plain object.')
   if (Buffer.byteLength(text) > MAX_META_BYTES) {
     refuse('meta is too long', `Its JSON text has at most ${MAX_META_BYTES} bytes.`)
   }

@@ -16,6 +16,7 @@ import { abortTransaction, callbackError, refusalError } from './abort.ts'
 import type { CommitContext } from './context.ts'
 import { commitInOnePhase, endReadOnly } from './one-phase.ts'
 import type { CheckedOptions } from './options.ts'
+import { runHooks } from './savepoint.ts'
 import { type Obstacle, Transaction } from './transaction.ts'
 import { commitInTwoPhases } from './two-phase.ts'
 
@@ -29,17 +30,101 @@ export async function runTransaction<T>(
   options: CheckedOptions,
   work: (handles: object) => Promise<T> | T,
 ): Promise<T> {
-  const tx = new Transaction(context, options)
+  const running = await Running.begin(context, options)
   let value: T
   try {
-    await context.failpoints('begin:done')
-    value = await runCallback(context, tx, work)
-    await commit(context, tx)
+    value = await runCallback(context, running.tx, work)
   } catch (cause) {
-    throw await fail(context, tx, cause)
+    throw await running.fail(cause)
   }
-  report(context, tx, undefined)
+  await running.commit()
   return value
+}
+
+/** A transaction that has begun, and its one end. */
+export class Running {
+  readonly tx: Transaction
+  readonly #context: CommitContext
+  #ending: Promise<void> | undefined
+
+  private constructor(context: CommitContext, options: CheckedOptions) {
+    this.#context = context
+    this.tx = new Transaction(context, options)
+    // Nobody may be waiting: a deadline must free the locks all the same.
+    this.tx.aborted
+      .catch((cause: unknown) => this.fail(cause))
+      .catch((late: unknown) => context.stop(late))
+  }
+
+  static async begin(context: CommitContext, options: CheckedOptions): Promise<Running> {
+    const running = new Running(context, options)
+    try {
+      await context.failpoints('begin:done')
+      return running
+    } catch (cause) {
+      throw await running.fail(cause)
+    }
+  }
+
+  /**
+   * Commits. Once it has ended, or is ending, answers how.
+   *
+   * @throws TransactionError whenever the result is anything but "committed everywhere"
+   */
+  commit(): Promise<void> {
+    return this.#end(() => commit(this.#context, this.tx))
+  }
+
+  /** Rolls back for this cause, unless it is ending already; answers what the caller hears. */
+  async fail(cause: unknown): Promise<TransactionError> {
+    try {
+      await this.#end(() => Promise.reject(cause))
+    } catch (error) {
+      if (error instanceof TransactionError) return error
+      throw error
+    }
+    return unexpected(this.tx, cause)
+  }
+
+  /**
+   * Rolls back. Without effect when it was rolled back before.
+   *
+   * @throws TransactionError TRANSACTION_ENDED after a commit, or what the roll-back found committed
+   */
+  async rollback(): Promise<void> {
+    const { tx } = this
+    const cause = new TransactionError('ROLLED_BACK', 'the transaction was rolled back', {
+      outcome: 'rolled-back',
+      gtrid: tx.gtrid,
+    })
+    const heard = await this.#end(() => Promise.reject(cause)).then(
+      () => undefined,
+      (error: unknown) => error,
+    )
+    if (heard === undefined) tx.refuseEnded()
+    if (heard instanceof TransactionError && heard.outcome === 'rolled-back') return
+    throw heard
+  }
+
+  /** Rolls back what has not been ended; waits for what is ending. */
+  async dispose(): Promise<void> {
+    if (this.#ending === undefined) await this.rollback()
+    else await this.#ending.catch(() => undefined)
+  }
+
+  #end(how: () => Promise<void>): Promise<void> {
+    this.#ending ??= this.#endOnce(how)
+    return this.#ending
+  }
+
+  async #endOnce(how: () => Promise<void>): Promise<void> {
+    try {
+      await how()
+    } catch (cause) {
+      throw await fail(this.#context, this.tx, cause)
+    }
+    await report(this.#context, this.tx, undefined)
+  }
 }
 
 async function runCallback<T>(
@@ -48,7 +133,8 @@ async function runCallback<T>(
   work: (handles: object) => Promise<T> | T,
 ): Promise<T> {
   if (tx.state === 'aborting') return tx.aborted
-  const result = (async () => work(tx.handles))()
+  const { scope } = tx
+  const result = context.ambient.run({ tx, scope }, async () => work(tx.handles))
   try {
     return await Promise.race([result, tx.aborted])
   } catch (cause) {
@@ -59,6 +145,7 @@ async function runCallback<T>(
 async function commit(context: CommitContext, tx: Transaction): Promise<void> {
   const obstacle = tx.seal()
   if (obstacle !== undefined) throw refusalError(tx, obstacle.participant, obstacle.refusal)
+  if (tx.rollbackOnly !== undefined) throw tx.rollbackOnly
   const writers = await Promise.race([probe(tx), tx.aborted])
   const readers = tx.enlisted.filter((branch) => !writers.includes(branch))
   if (writers.length > 0) tx.proceed('preparing')
@@ -92,7 +179,7 @@ async function fail(
 ): Promise<TransactionError> {
   if (!UNDECIDED.includes(tx.state)) {
     const error = cause instanceof TransactionError ? cause : unexpected(tx, cause)
-    report(context, tx, error)
+    await report(context, tx, error)
     return error
   }
   const error = cause instanceof TransactionError ? cause : callbackError(context, tx, cause)
@@ -108,7 +195,7 @@ async function fail(
   }
   // After every other failure the locks are gone before the caller goes on.
   const heard = endedError(tx, error, await ended)
-  report(context, tx, heard)
+  await report(context, tx, heard)
   return heard
 }
 
@@ -143,16 +230,18 @@ function unexpected(tx: Transaction, cause: unknown): TransactionError {
   })
 }
 
-function report(
+async function report(
   context: CommitContext,
   tx: Transaction,
   error: TransactionError | undefined,
-): void {
+): Promise<void> {
+  const outcome = error?.outcome ?? 'committed'
   context.events.emit('transaction:ended', {
     gtrid: tx.gtrid,
     name: tx.options.name,
-    outcome: error?.outcome ?? 'committed',
+    outcome,
     code: error?.code,
     durationMs: context.clock.monotonic() - tx.startedAt,
   })
+  await runHooks(context, tx.gtrid, tx.scope.hooks, outcome)
 }

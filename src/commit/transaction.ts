@@ -7,13 +7,20 @@
  *   - Deadline, signal and close abort it only while its state is in `ABORTABLE` (rule 10). They
  *     answer the caller at once; the roll-back of the branches follows behind.
  */
-import type { Timer } from '../clock.ts'
+import { LATE, type Timer, within } from '../clock.ts'
 import { TransactionError, type TransactionErrorCode } from '../errors.ts'
-import type { Branch } from '../participant/branch.ts'
+import type { Branch, Seat } from '../participant/branch.ts'
+import type { Claim } from '../participant/seats.ts'
 import { ABORTABLE, type TransactionState, transition } from '../protocol/transaction-state.ts'
 import type { Outcome, Refusal } from '../protocol/vocabulary.ts'
+import type { Enclosing, Place } from './ambient.ts'
 import type { CommitContext } from './context.ts'
+import { makeHandles, type TransactionVerbs } from './handles.ts'
+import type { HookOutcome } from './hooks.ts'
 import { type CheckedOptions, unknownParticipant } from './options.ts'
+import { runInSavepoint } from './savepoint.ts'
+import { Scope } from './scope.ts'
+import { follow } from './signals.ts'
 
 /** What is known of the data in each state, for whoever still uses the transaction. */
 const KNOWN_OUTCOME: { readonly [S in TransactionState]: Outcome } = {
@@ -29,27 +36,38 @@ const KNOWN_OUTCOME: { readonly [S in TransactionState]: Outcome } = {
   heuristic: 'heuristic',
 }
 
+const NO_SEAT: Seat = { taken: () => undefined, left: () => undefined }
+
 /** Why a branch cannot be committed, found before any vote. */
 export interface Obstacle {
   readonly participant: string
   readonly refusal: Refusal
 }
 
-export class Transaction {
+export class Transaction implements Enclosing {
   readonly gtrid: string
   readonly options: CheckedOptions
   readonly startedAt: number
   /** Rejects when a deadline, a signal or a close aborts the transaction. */
   readonly aborted: Promise<never>
-  /** What the application holds as `tx`: a handle by participant name, and the gtrid. */
+  /** What the application holds as `tx`. */
   readonly handles: object
+  /** All of it, less what runs behind a savepoint. */
+  readonly scope: Scope = new Scope('', undefined)
 
   readonly #context: CommitContext
   readonly #branches: Map<string, Branch> = new Map()
   #abortError: TransactionError | undefined
   #state: TransactionState = 'active'
+  #sealed = false
+  #savepoints = 0
+  #rollbackOnly: TransactionError | undefined
   #timer: Timer | undefined
   #reject: (error: TransactionError) => void = () => undefined
+  /** Whether a branch has come by a connection; those that follow need no seat. */
+  #holds = false
+  readonly #claims: Claim[] = []
+  #unfollow: () => void = () => undefined
   readonly #onSignal = (): void => {
     this.abort('SIGNAL_ABORTED', 'the signal aborted the transaction', this.options.signal?.reason)
   }
@@ -65,7 +83,7 @@ export class Transaction {
     })
     // Most transactions are never aborted, and then nobody waits for this promise at its end.
     this.aborted.catch(() => undefined)
-    this.handles = this.#makeHandles()
+    this.handles = this.handlesWith({})
     this.#arm()
   }
 
@@ -76,6 +94,37 @@ export class Transaction {
   /** Branches that take part. */
   get enlisted(): readonly Branch[] {
     return [...this.#branches.values()].filter((branch) => branch.enlisted)
+  }
+
+  /** Why it can only be rolled back although every branch could commit. */
+  get rollbackOnly(): TransactionError | undefined {
+    return this.#rollbackOnly
+  }
+
+  refuseCommit(error: TransactionError): void {
+    this.#rollbackOnly ??= error
+  }
+
+  /** @throws TransactionError TRANSACTION_ENDED, or what aborted it */
+  refuseEnded(): void {
+    if (this.#sealed || this.#state !== 'active') throw this.#abortError ?? this.#ended()
+  }
+
+  nextSavepoint(): string {
+    this.#savepoints += 1
+    return `una_s${this.#savepoints}`
+  }
+
+  /** The handles, and verbs beside those that every transaction has. */
+  handlesWith(verbs: object): object {
+    const own = Object.defineProperties(this.#verbs(), Object.getOwnPropertyDescriptors(verbs))
+    const names = new Set(this.#context.registry.keys())
+    return makeHandles(own, names, this.gtrid, (name) => this.branch(name).handle)
+  }
+
+  /** Until its deadline. */
+  get leftMs(): number {
+    return this.startedAt + this.options.timeoutMs - this.#context.clock.monotonic()
   }
 
   move(to: TransactionState): void {
@@ -110,8 +159,13 @@ export class Transaction {
     this.move(to)
   }
 
-  /** Ends the application's part of every branch; answers what forbids most to commit. */
+  /**
+   * Ends the application's part, also in participants that it has not used so far: what enlisted
+   * after the others were looked at would be committed without a vote. Answers what forbids most to
+   * commit.
+   */
   seal(because: () => Error = () => this.#ended()): Obstacle | undefined {
+    this.#sealed = true
     let gravest: Obstacle | undefined
     for (const branch of this.#branches.values()) {
       const refusal = branch.seal(because)
@@ -126,7 +180,7 @@ export class Transaction {
   /** From here on no deadline and no signal turns back. */
   disarm(): void {
     this.#timer?.clear()
-    this.options.signal?.removeEventListener('abort', this.#onSignal)
+    this.#unfollow()
   }
 
   /** Its own path touches no branch any more: what is left is recovery's. */
@@ -149,29 +203,35 @@ export class Transaction {
         ),
       )
     }
-    signal?.addEventListener('abort', this.#onSignal, { once: true })
-    if (signal?.aborted) this.#onSignal()
+    if (signal === undefined) return
+    this.#unfollow = follow(signal, this.#onSignal)
+    if (signal.aborted) this.#onSignal()
   }
 
-  #makeHandles(): object {
-    const names = new Set(this.#context.registry.keys())
-    const own: Record<string, unknown> = { gtrid: this.gtrid, name: this.options.name }
-    return new Proxy(own, {
-      get: (target, key) => {
-        if (typeof key === 'symbol' || Object.hasOwn(target, key)) {
-          return Reflect.get(target, key) as unknown
-        }
-        if (names.has(key)) return this.#branch(key).handle
-        // Whoever awaits or prints the object asks for these; nobody names a participant so.
-        if (key === 'then' || key === 'toJSON' || key in Object.prototype) return undefined
-        throw unknownParticipant(key, names, this.gtrid)
-      },
-      has: (target, key) => Reflect.has(target, key) || (typeof key === 'string' && names.has(key)),
-      set: () => false,
-    })
+  #verbs(): TransactionVerbs {
+    const { ambient } = this.#context
+    const hook = (on: HookOutcome, call: () => unknown): void => {
+      this.refuseEnded()
+      this.#here().scope.nearestOpen.hooks.add(on, call)
+    }
+    return {
+      gtrid: this.gtrid,
+      name: this.options.name,
+      savepoint: (work) => runInSavepoint(this.#context, this.#here(), work),
+      run: (work) => ambient.run(this.#here(), work),
+      afterCommit: (call) => hook('committed', call),
+      afterRollback: (call) => hook('rolled-back', call),
+    }
   }
 
-  #branch(name: string): Branch {
+  /** Where in this transaction the caller runs; anywhere else counts as outside of every savepoint. */
+  #here(): Place {
+    const place = this.#context.ambient.get()
+    return place?.tx === this ? place : { tx: this, scope: this.scope }
+  }
+
+  /** The branch in a participant; after the end it is one that refuses. */
+  branch(name: string): Branch {
     const existing = this.#branches.get(name)
     if (existing !== undefined) return existing
     const participant = this.#context.registry.get(name)
@@ -183,24 +243,44 @@ export class Transaction {
       isolation: this.options.isolation(name),
       readOnly: this.options.isReadOnly(name),
       enlist: () => this.#enlist(),
+      seat: (poolSize, boundMs) => this.#seat(name, poolSize, boundMs),
+      savepoints: () => this.#here().scope.savepoints,
+      outside: (work) => this.#context.ambient.run(undefined, work),
     })
+    if (this.#sealed) branch.seal(() => this.#abortError ?? this.#ended())
     this.#branches.set(name, branch)
     return branch
   }
 
   /** Rule 9: who holds a connection waits only so long for another. */
   #enlist(): number {
-    if (this.#state !== 'active') throw this.#abortError ?? this.#ended()
-    const { clock, limits } = this.#context
-    const left = this.startedAt + this.options.timeoutMs - clock.monotonic()
-    return this.enlisted.length > 0 ? Math.min(limits.acquireMs, left) : left
+    this.refuseEnded()
+    const { acquireMs } = this.#context.limits
+    return this.enlisted.length > 0 ? Math.min(acquireMs, this.leftMs) : this.leftMs
+  }
+
+  async #seat(name: string, poolSize: number, boundMs: number): Promise<Seat | undefined> {
+    if (this.#holds) return NO_SEAT
+    const { seats, clock } = this.#context
+    const claim = seats.claim(name, poolSize)
+    this.#claims.push(claim)
+    if (!claim.admitted && (await within(clock, boundMs, claim.whenAdmitted())) === LATE) {
+      claim.leave()
+      return undefined
+    }
+    return { taken: () => this.#hold(), left: () => claim.leave() }
+  }
+
+  #hold(): void {
+    this.#holds = true
+    for (const claim of this.#claims) claim.waive()
   }
 
   #ended(): TransactionError {
     return new TransactionError('TRANSACTION_ENDED', 'the transaction takes no further work', {
       outcome: KNOWN_OUTCOME[this.#state],
       gtrid: this.gtrid,
-      hint: 'Await every statement before the callback returns.',
+      hint: 'Await every statement before the callback returns, or run it in `coordinator.outside(fn)`.',
       recoverable: false,
     })
   }

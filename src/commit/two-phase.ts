@@ -1,6 +1,7 @@
 /**
  * Two-phase commit with presumed abort.
  *
+ *   before      every participant durably knows the others: PROOF.md §5
  *   phase one   every branch votes          one refuses or is silent -> abort, log nothing
  *   decision    one commit record is forced the force fails          -> in doubt, touch no branch
  *   phase two   commit every branch         one is silent            -> recovery finishes it
@@ -22,7 +23,6 @@ import {
 import { invariant } from '../invariant.ts'
 import type { CommitRecord } from '../log/decision-log.ts'
 import type { Branch } from '../participant/branch.ts'
-import { answerOf } from '../participant/settle.ts'
 import { conclude } from '../protocol/outcome.ts'
 import type {
   BranchAnswer,
@@ -34,8 +34,6 @@ import type { Xid } from '../xid.ts'
 import { refusalError } from './abort.ts'
 import type { CommitContext } from './context.ts'
 import type { Transaction } from './transaction.ts'
-
-const NEVER: Promise<never> = new Promise(() => undefined)
 
 /** A branch whose server said that it is prepared. */
 interface Prepared {
@@ -56,12 +54,34 @@ export async function commitInTwoPhases(
   branches: readonly Branch[],
 ): Promise<void> {
   invariant(branches.length > 1, 'a single branch takes the one-phase path')
+  await announce(context, tx, branches)
   await context.failpoints('prepare:before')
   const prepared = await Promise.race([vote(context, tx, branches), tx.aborted])
   await context.failpoints('prepare:after-all')
   await decide(context, tx, prepared)
   await context.failpoints('decide:after')
   await phaseTwo(context, tx, prepared)
+}
+
+/** Nothing is prepared yet: a participant that cannot be told refuses the transaction. */
+async function announce(
+  context: CommitContext,
+  tx: Transaction,
+  branches: readonly Branch[],
+): Promise<void> {
+  const underWay = context.announcements.ensure(branches.map(({ participant }) => participant))
+  if (underWay === undefined) return
+  const failed = await Promise.race([underWay, tx.aborted])
+  if (failed === undefined) return
+  throw refusalError(tx, failed.participant, {
+    code: 'PREPARE_REFUSED',
+    reason: `the participants could not be announced: ${messageOf(failed.cause)}`,
+    retryable: true,
+    ...(failed.cause instanceof UnanimousError && failed.cause.hint !== undefined
+      ? { hint: failed.cause.hint }
+      : {}),
+    cause: failed.cause,
+  })
 }
 
 async function vote(
@@ -80,6 +100,14 @@ async function vote(
           reason: `the answer to the vote was lost: ${messageOf(answer.cause)}`,
           retryable: true,
           cause: answer.cause,
+        })
+      }
+      if (context.announcements.isMarked(branch.participant) && !answer.evidence.marker) {
+        throw refusalError(tx, branch.participant, {
+          code: 'PREPARE_REFUSED',
+          reason: 'the branch carries no marker, although its tables were announced',
+          retryable: true,
+          hint: 'The table unanimous_branch is gone: run `unanimous init`.',
         })
       }
       if (first) {
@@ -228,7 +256,7 @@ async function settleAll(
         first = false
         await context.failpoints('commit:after-first')
       }
-      const answer = await answerOf(participant, xid, evidence, settlement)
+      const answer = await context.settlements.answerOf(participant, xid, evidence, settlement)
       if (answer === undefined) silent.push(branch.participant)
       else context.settlements.answer(tx.gtrid, xid.bqual, answer, 'live')
     }),
@@ -249,9 +277,12 @@ async function waitForAnswers(
   const deadline = context.clock.monotonic() + context.limits.settleMs
   let answers: readonly (BranchAnswer | undefined)[]
   let poisoned = false
-  const stopped = settled.then(() => {
-    poisoned = context.log.poison !== undefined
-    return poisoned ? undefined : NEVER
+  // A promise of this transaction alone: a shared one that never resolves would keep them all.
+  const stopped = new Promise<void>((resolve, reject) => {
+    settled.then(() => {
+      poisoned = context.log.poison !== undefined
+      if (poisoned) resolve()
+    }, reject)
   })
   for (;;) {
     const now = context.settlements.answersOf(gtrid)

@@ -1,9 +1,11 @@
 /**
  * Bytes of a record: little endian, texts with their length before them. The reader trusts nothing:
- * whatever it is given it answers a value or throws {@link MalformedError}, and it allocates no more
- * than it was given.
+ * whatever it is given it answers a value or throws {@link MalformedError}, and it allocates no
+ * more than it was given.
  */
 import { isUtf8 } from 'node:buffer'
+
+const MAX_ID_LENGTH = 64
 
 /** The bytes are not what an encoder of ours wrote. */
 export class MalformedError extends Error {
@@ -14,8 +16,10 @@ export class ByteWriter {
   #bytes: Buffer
   #length = 0
 
-  constructor(capacity = 512) {
-    this.#bytes = Buffer.allocUnsafe(capacity)
+  /** Writes into the buffer from the position on, and into a larger one once that is full. */
+  constructor(bytes: Buffer, position = 0) {
+    this.#bytes = bytes
+    this.#length = position
   }
 
   u8(value: number): this {
@@ -44,6 +48,7 @@ export class ByteWriter {
 
   /** A text of at most 255 bytes. */
   shortText(text: string): this {
+    if (this.#shortAscii(text)) return this
     const length = Buffer.byteLength(text)
     this.u8(length)
     return this.#text(text, length)
@@ -66,8 +71,29 @@ export class ByteWriter {
     return this.#length
   }
 
+  /** Forgets what was written behind the position. */
+  rewind(position: number): void {
+    this.#length = position
+  }
+
   bytes(): Buffer {
     return this.#bytes.subarray(0, this.#length)
+  }
+
+  /** Ids are short and ASCII: a call out of JavaScript would cost more than they do. */
+  #shortAscii(text: string): boolean {
+    const { length } = text
+    if (length > MAX_ID_LENGTH) return false
+    this.#reserve(1 + length)
+    const start = this.#length + 1
+    for (let index = 0; index < length; index += 1) {
+      const code = text.charCodeAt(index)
+      if (code > 0x7f) return false
+      this.#bytes[start + index] = code
+    }
+    this.#bytes[start - 1] = length
+    this.#length = start + length
+    return true
   }
 
   #text(text: string, length: number): this {

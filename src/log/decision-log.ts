@@ -112,13 +112,47 @@ export interface DecisionLog {
   close(): Promise<void>
 }
 
+/** What an operator did by hand, and why. The log keeps the newest of them, 256 or 16 KiB. */
+export interface OperatorEntry {
+  /** What was done, one word or two. At most 64 bytes, as `gtrid` and `bqual`. */
+  readonly action: string
+  readonly gtrid: string
+  /** The branch that it was done to; absent when it concerns the whole transaction. */
+  readonly bqual?: string
+  /** At most 128 bytes. */
+  readonly who: string
+  /** At most 255 bytes. */
+  readonly host: string
+  /** At most 1,024 bytes. */
+  readonly reason: string
+}
+
+/** A decision log that an operator can write to. */
+export interface OperatedLog extends DecisionLog {
+  /**
+   * Puts on record what an operator did. Resolves once durable.
+   *
+   * @throws UnanimousError INVALID_OPTION, LOG_FULL or LOG_POISONED
+   */
+  operator(entry: OperatorEntry): Promise<void>
+
+  /**
+   * Forgets a commit decision although a branch did not answer, or answered against it; who did so stays
+   * on record. Resolves once durable.
+   *
+   * @throws UnanimousError INVALID_OPTION, LOG_FULL, LOG_POISONED, or TRANSACTION_UNKNOWN when no such
+   * decision is pending
+   */
+  forget(entry: OperatorEntry): Promise<void>
+}
+
 /** A log that was replayed and is owned, but has not forced an incarnation of its own yet. */
 export interface OpenedLog {
   readonly logId: string
   /** As {@link DecisionLog.standing}; nothing is `current` yet. */
   standing(incarnation: Incarnation): IncarnationStanding
   /** Makes what recovery will act on durable again, then forces a new incarnation. Once. */
-  start(): Promise<DecisionLog>
+  start(): Promise<OperatedLog>
   /** Releases the lock without having started. */
   close(): Promise<void>
 }

@@ -53,7 +53,13 @@ export async function loadDirectory(
   return { state, segments, newest: { path, number, bytes, replayed } }
 }
 
-async function readSegment(path: string, files: FileSystem): Promise<Buffer> {
+/**
+ * The bytes of a segment.
+ *
+ * @throws LogCorruptError
+ * @throws UnanimousError LOG_UNREADABLE
+ */
+export async function readSegment(path: string, files: FileSystem): Promise<Buffer> {
   const file = await files.open(path, 'read')
   try {
     const { size } = await file.stat()

@@ -11,25 +11,114 @@ import type { BranchAnswer, Decision } from '../protocol/vocabulary.ts'
 import { gtridPrefix, type Incarnation } from '../xid.ts'
 import type {
   CommitRecord,
-  DecisionLog,
   IncarnationStanding,
+  OperatedLog,
+  OperatorEntry,
   PendingDecision,
   RegisterState,
 } from './decision-log.ts'
 import type { LogState } from './log-state.ts'
-import { type LogWriter, poisonedError } from './log-writer.ts'
-import { checkCommit, isHeuristic } from './record.ts'
+import { Entry, type LogWriter, poisonedError } from './log-writer.ts'
+import {
+  type AnsweredRecord,
+  type CommitLogRecord,
+  type EndRecord,
+  isHeuristic,
+  type LogRecord,
+} from './record.ts'
+import { checkCommit, checkOperator, MAX_OPERATOR_BYTES } from './record-limits.ts'
 
-/** The register of a live transaction. */
-interface Register {
-  state: 'open' | 'handed-over' | 'abort' | 'commit'
+/** The register of a live transaction, and its commit record's way to the disk. */
+class Register extends Entry {
+  value: 'open' | 'handed-over' | 'abort' | 'commit' = 'open'
   decision: Promise<Decision> | undefined
+  #record: CommitLogRecord | undefined
+  #resolve: ((decision: Decision) => void) | undefined
+  #reject: ((cause: unknown) => void) | undefined
+  readonly #onDecided: () => void
+
+  constructor(onDecided: () => void) {
+    super()
+    this.#onDecided = onDecided
+  }
+
+  get record(): CommitLogRecord {
+    invariant(this.#record !== undefined, 'a record is handed over before it is written')
+    return this.#record
+  }
+
+  handOver(commit: CommitRecord): Promise<Decision> {
+    this.#record = { type: 'commit', commit }
+    this.value = 'handed-over'
+    this.decision = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+    return this.decision
+  }
+
+  onDurable(): void {
+    this.value = 'commit'
+    this.#onDecided()
+    this.#resolve?.('commit')
+  }
+
+  onFailed(cause: unknown): void {
+    this.#reject?.(cause)
+  }
+}
+
+/** An answer or an end on its way to the disk. */
+class LazyEntry<R extends LogRecord> extends Entry {
+  readonly record: R
+  readonly durable: Promise<void>
+  #resolve: (() => void) | undefined
+  #reject: ((cause: unknown) => void) | undefined
+
+  constructor(record: R) {
+    super()
+    this.record = record
+    this.durable = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+  }
+
+  onDurable(): void {
+    this.#resolve?.()
+  }
+
+  onFailed(cause: unknown): void {
+    this.#reject?.(cause)
+  }
+}
+
+class EndEntry extends LazyEntry<EndRecord> {
+  readonly #superseded: readonly Entry[]
+  readonly #onEnded: () => void
+
+  constructor(gtrid: string, superseded: readonly Entry[], onEnded: () => void) {
+    super({ type: 'end', gtrid })
+    this.#superseded = superseded
+    this.#onEnded = onEnded
+  }
+
+  override onDurable(): void {
+    this.#onEnded()
+    for (const entry of this.#superseded) entry.onDurable()
+    super.onDurable()
+  }
+
+  override onFailed(cause: unknown): void {
+    for (const entry of this.#superseded) entry.onFailed(cause)
+    super.onFailed(cause)
+  }
 }
 
 /** What was offered about a logged commit and may not be durable yet. */
 interface Offered {
-  readonly answers: Map<string, { answer: BranchAnswer; durable: Promise<void> }>
-  end: Promise<void> | undefined
+  readonly answers: LazyEntry<AnsweredRecord>[]
+  end: EndEntry | undefined
 }
 
 export interface FileDecisionLogParts {
@@ -41,7 +130,7 @@ export interface FileDecisionLogParts {
   release(): Promise<void>
 }
 
-export class FileDecisionLog implements DecisionLog {
+export class FileDecisionLog implements OperatedLog {
   readonly logId: string
   readonly incarnation: Incarnation
   readonly #state: LogState
@@ -53,6 +142,9 @@ export class FileDecisionLog implements DecisionLog {
   readonly #offered = new Map<string, Offered>()
   /** Registers that may still hand over a decision, or whose force has not returned. */
   #undecided = 0
+  readonly #onDecided = (): void => {
+    this.#undecided -= 1
+  }
   #sequence = 0
   #closing: Promise<void> | undefined
 
@@ -62,7 +154,7 @@ export class FileDecisionLog implements DecisionLog {
     this.#state = parts.state
     this.#clock = parts.clock
     this.#writer = parts.writer(() => this.#undecided)
-    this.#release = parts.release
+    this.#release = () => parts.release()
     this.#prefix = gtridPrefix(this.logId, this.incarnation)
   }
 
@@ -76,21 +168,17 @@ export class FileDecisionLog implements DecisionLog {
 
   begin(): string {
     this.#refuseWhenEnded()
-    if (!this.#writer.hasRoom(this.#undecided + 1)) {
-      throw new UnanimousError('LOG_FULL', 'the log has no room for another decision', {
-        hint: `Free space on its disk, or raise segmentBytes; ${this.#undecided} transactions are live and ${this.#state.pendingCount} decisions are pending.`,
-      })
-    }
+    if (!this.#writer.hasRoom(this.#undecided + 1)) throw this.#full()
     this.#sequence += 1
     const gtrid = this.#prefix + this.#sequence.toString(36)
-    this.#registers.set(gtrid, { state: 'open', decision: undefined })
+    this.#registers.set(gtrid, new Register(this.#onDecided))
     this.#undecided += 1
     return gtrid
   }
 
   register(gtrid: string): RegisterState {
     const register = this.#registers.get(gtrid)
-    if (register !== undefined) return register.state
+    if (register !== undefined) return register.value
     return this.#state.find(gtrid) === undefined ? 'none' : 'commit'
   }
 
@@ -106,15 +194,9 @@ export class FileDecisionLog implements DecisionLog {
     } catch (cause) {
       return Promise.reject(cause)
     }
-    register.state = 'handed-over'
-    register.decision = this.#writer
-      .append({ type: 'commit', commit: record }, 'urgent')
-      .then((): Decision => {
-        register.state = 'commit'
-        this.#undecided -= 1
-        return 'commit'
-      })
-    return register.decision
+    const decision = register.handOver(record)
+    this.#writer.append(register, 'urgent')
+    return decision
   }
 
   abort(gtrid: string): Promise<Decision> {
@@ -125,8 +207,8 @@ export class FileDecisionLog implements DecisionLog {
       if (this.poison !== undefined) return Promise.reject(poisonedError(this.poison))
       return Promise.resolve('abort')
     }
-    if (register.state === 'open') {
-      register.state = 'abort'
+    if (register.value === 'open') {
+      register.value = 'abort'
       register.decision = Promise.resolve('abort')
       this.#undecided -= 1
     }
@@ -134,10 +216,10 @@ export class FileDecisionLog implements DecisionLog {
   }
 
   release(gtrid: string): void {
-    const state = this.#registers.get(gtrid)?.state
+    const value = this.#registers.get(gtrid)?.value
     // Handed over and never answered: in doubt for as long as this process lives.
-    if (state === 'handed-over') return
-    if (state === 'open') this.#undecided -= 1
+    if (value === 'handed-over') return
+    if (value === 'open') this.#undecided -= 1
     this.#registers.delete(gtrid)
   }
 
@@ -150,35 +232,57 @@ export class FileDecisionLog implements DecisionLog {
       `${bqual} is a branch of ${gtrid}`,
     )
     const offered = this.#offer(gtrid)
-    if (offered.end !== undefined) return offered.end
-    const known = offered.answers.get(bqual)?.answer ?? pending.answers.get(bqual)
+    if (offered.end !== undefined) return offered.end.durable
+    const last = offered.answers.findLast(({ record }) => record.bqual === bqual)
+    const known = last?.record.answer ?? pending.answers.get(bqual)
     // The server's word, or proof, stands against any later conclusion from absence.
-    if (known === answer || known === 'committed') {
-      return offered.answers.get(bqual)?.durable ?? Promise.resolve()
-    }
+    if (known === answer || known === 'committed') return last?.durable ?? Promise.resolve()
     const type = isHeuristic(answer) ? 'heuristic' : 'answered'
-    const record = { type, gtrid, bqual, answer, atMs: this.#clock.now() } as const
-    const durable = this.#writer.append(record, 'lazy')
-    offered.answers.set(bqual, { answer, durable })
-    return durable
+    const entry = new LazyEntry({ type, gtrid, bqual, answer, atMs: this.#clock.now() })
+    offered.answers.push(entry)
+    this.#writer.append(entry, 'lazy')
+    return entry.durable
   }
 
   end(gtrid: string): Promise<void> {
     const pending = this.#state.find(gtrid)
     if (pending === undefined) return Promise.resolve()
     const offered = this.#offer(gtrid)
-    if (offered.end !== undefined) return offered.end
+    if (offered.end !== undefined) return offered.end.durable
     for (const { bqual } of pending.record.branches) {
-      const answer = offered.answers.get(bqual)?.answer ?? pending.answers.get(bqual)
+      const last = offered.answers.findLast(({ record }) => record.bqual === bqual)
+      const answer = last?.record.answer ?? pending.answers.get(bqual)
       invariant(
         answer === 'committed' || answer === 'committed-unproven',
         `${gtrid} ends after ${bqual} answered`,
       )
     }
-    offered.end = this.#writer.append({ type: 'end', gtrid }, 'lazy').then(() => {
-      this.#offered.delete(gtrid)
-    })
-    return offered.end
+    // The end says all that an answer could: those that still wait need not be written.
+    const waiting = offered.answers.filter((entry) => this.#writer.supersede(entry))
+    offered.end = new EndEntry(gtrid, waiting, () => this.#offered.delete(gtrid))
+    this.#writer.append(offered.end, 'lazy')
+    return offered.end.durable
+  }
+
+  async operator(entry: OperatorEntry): Promise<void> {
+    checkOperator(entry)
+    await this.#appendOperator(entry)
+  }
+
+  async forget(entry: OperatorEntry): Promise<void> {
+    const { gtrid } = entry
+    checkOperator(entry)
+    if (this.#state.find(gtrid) === undefined) {
+      throw new UnanimousError('TRANSACTION_UNKNOWN', `no decision of ${gtrid} is pending`)
+    }
+    const offered = this.#offer(gtrid)
+    if (offered.end === undefined) {
+      const recorded = this.#appendOperator(entry)
+      offered.end = new EndEntry(gtrid, [], () => this.#offered.delete(gtrid))
+      // Behind the record of who did it, so that the end is never there alone.
+      this.#writer.append(offered.end, 'urgent')
+      await Promise.all([recorded, offered.end.durable])
+    } else await offered.end.durable
   }
 
   pending(): readonly PendingDecision[] {
@@ -212,15 +316,36 @@ export class FileDecisionLog implements DecisionLog {
   #offer(gtrid: string): Offered {
     const known = this.#offered.get(gtrid)
     if (known !== undefined) return known
-    const offered: Offered = { answers: new Map(), end: undefined }
+    const offered: Offered = { answers: [], end: undefined }
     this.#offered.set(gtrid, offered)
     return offered
+  }
+
+  #appendOperator(entry: OperatorEntry): Promise<void> {
+    this.#refuseWhenEnded()
+    if (!this.#writer.hasRoom(this.#undecided, MAX_OPERATOR_BYTES)) throw this.#full()
+    const written = new LazyEntry({
+      type: 'operator',
+      bqual: '',
+      ...entry,
+      atMs: this.#clock.now(),
+    } as const)
+    this.#writer.append(written, 'urgent')
+    return written.durable
+  }
+
+  #full(): UnanimousError {
+    return new UnanimousError('LOG_FULL', 'the log has no room for another decision', {
+      hint: `Free space on its disk, or raise segmentBytes; ${this.#undecided} transactions are live and ${this.#state.pendingCount} decisions are pending.`,
+    })
   }
 
   #refuseWhenEnded(): void {
     if (this.poison !== undefined) throw poisonedError(this.poison)
     if (this.#closing !== undefined) {
-      throw new UnanimousError('COORDINATOR_CLOSED', 'the decision log was closed')
+      throw new UnanimousError('COORDINATOR_CLOSED', 'the decision log was closed', {
+        hint: 'Let transactions end before the coordinator is closed.',
+      })
     }
   }
 }

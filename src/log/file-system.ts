@@ -24,14 +24,13 @@ export interface OpenFile {
   write(buffers: readonly Uint8Array[], position: number): Promise<number>
   /** Fills the buffer from the position; answers how many bytes there were. */
   read(buffer: Uint8Array, position: number): Promise<number>
-  /** Makes durable what was written. */
+  /**
+   * Makes durable what was written through this opening of the file; of others it may or may not.
+   */
   sync(): Promise<void>
   stat(): Promise<FileStat>
-  /**
-   * Takes the kernel's lock on the file, or answers `false` when another still holds it after so many
-   * milliseconds. Waiting keeps the process running.
-   */
-  lock(mode: 'exclusive' | 'shared', waitMs: number): Promise<boolean>
+  /** Takes the kernel's lock on the file, or answers `false` when another holds it. Never waits. */
+  lock(mode: 'exclusive' | 'shared'): Promise<boolean>
   /** Also releases the lock. */
   close(): Promise<void>
 }
@@ -39,8 +38,7 @@ export interface OpenFile {
 /**
  *  - `read`: the file must exist
  *  - `write`: created when missing, for reading and writing
- *  - `force`: the file must exist; a write may already be durable when it returns, `sync` then costs
- *    nothing
+ *  - `force`: the file must exist; a write may be durable at its return, `sync` then costs nothing
  */
 export type OpenMode = 'read' | 'write' | 'force'
 

@@ -12,44 +12,46 @@
  *      0  magic            8  "unanlog\0"             0  digest            16
  *      8  digest          16  of bytes 24…4095       16  magic              4  "UNAF"
  *     24  version          2                         20  salt               8  that of the segment
- *     26  page size        2                         28  batch number       8  one more than the last
+ *     26  page size        2                         28  batch number       8  the last one's + 1
  *     28  segment size     4                         36  first page         4  of the first copy
  *     32  segment number   8                         40  pages              4  of one copy
  *     40  salt             8  random                 44  payload length     4
- *     48  created at ms    8                         48  chain             16  digest of the frame before,
- *     56  first batch      8                                                   of the header for the first
+ *     48  created at ms    8                         48  chain             16  digest of the frame
+ *     56  first batch      8                                                   before, or header
  *     64  log id          16                         64  records (record.ts)
  *
  *   blank sector (512 bytes) = salt 8 · salt with every bit turned 8 · zeros
  *
  * A copy of a frame at page p is valid if and only if
  *   its salt is the segment's, p is its first page or the one `pages` further, its length fills
- *   exactly its pages, its digest (first 16 bytes of SHA-256 of what follows the digest, up to the end
- *   of the payload) is right and its padding is zero.
- * A batch is there if and only if one of its copies is valid, has the next batch number and is chained
- * to the frame before it. Its copies are alike; where each lost other sectors, the sectors of both are
- * put together and the result must be valid.
+ *   exactly its pages, its digest (first 16 bytes of SHA-256 of what follows it, up to the end of
+ *   the payload) is right and its padding is zero.
+ * A batch is there if and only if one of its copies is valid, has the next batch number and is
+ * chained to the frame before it. Its copies are alike; where each lost other sectors, the sectors
+ * of both are put together and the result must be valid.
  *
- * Why so: a page that was acknowledged is never written again, and damage to one page leaves the other
- * copy. Salt, number, place and chain refuse a frame of another life of the file, one that was written
- * to the wrong place, and a gap. Blank pages that are not zero tell "nothing was written here" from
- * "something wiped it", and the last page, which no frame may use, keeps that true in a full segment.
+ * Why so: a page that was acknowledged is never written again, and damage to one page leaves the
+ * other copy. Salt, number, place and chain refuse a frame of another life of the file, one that
+ * was written to the wrong place, and a gap. Blank pages that are not zero tell "nothing was
+ * written here" from "something wiped it", and the last page, which no frame may use, keeps that
+ * true in a full segment.
  */
 import { hash } from 'node:crypto'
 
 export const FORMAT_VERSION = 1
 export const PAGE_BYTES = 4096
+/** Where the payload of a frame begins. */
+export const PAYLOAD_START = 64
 export const SECTOR_BYTES = 512
 /** The page of a segment where its first frame, the checkpoint, begins. */
 export const FIRST_FRAME_PAGE = 2
-/** Longest frame after the checkpoint, in pages of one copy: what a crash can leave torn is bounded. */
+/**
+ * Longest frame after the checkpoint, in pages of one copy: what a crash can leave torn is bounded.
+ */
 export const MAX_BATCH_PAGES = 32
-/** Longest payload of a frame after the checkpoint. */
-export const MAX_BATCH_BYTES: number = MAX_BATCH_PAGES * PAGE_BYTES - 64
 /** Largest segment; the reader allocates no more. */
 export const MAX_SEGMENT_BYTES: number = 1024 * 1024 * 1024
 
-const FRAME_HEAD_BYTES = 64
 const DIGEST_BYTES = 16
 const HEADER_MAGIC = 'unanlog\0'
 const HEADER_DIGEST_START = 24
@@ -88,7 +90,7 @@ export interface Frame extends FramePlace {
 
 /** One copy's pages of a frame with that payload. */
 export function framePages(payloadBytes: number): number {
-  return Math.ceil((FRAME_HEAD_BYTES + payloadBytes) / PAGE_BYTES)
+  return Math.ceil((PAYLOAD_START + payloadBytes) / PAGE_BYTES)
 }
 
 export function encodeHeader(header: Omit<SegmentHeader, 'digest' | 'version'>): {
@@ -130,20 +132,15 @@ export function decodeHeader(page: Buffer): SegmentHeader | undefined {
 }
 
 /**
- * Writes one copy of a frame to the beginning of `target`, whose bytes behind the payload are zero.
- * Answers the pages to write, twice.
+ * Completes one copy of a frame whose payload stands in `target` from {@link PAYLOAD_START} on,
+ * with zeros behind it. Answers the pages to write, twice.
  */
-export function encodeFrame(
+export function sealFrame(
   target: Buffer,
   place: FramePlace,
-  records: readonly Uint8Array[],
-): { bytes: Buffer; digest: Buffer; payloadBytes: number } {
-  let end = FRAME_HEAD_BYTES
-  for (const record of records) {
-    target.set(record, end)
-    end += record.length
-  }
-  const payloadBytes = end - FRAME_HEAD_BYTES
+  payloadBytes: number,
+): { bytes: Buffer; digest: Buffer } {
+  const end = PAYLOAD_START + payloadBytes
   const pages = framePages(payloadBytes)
   target.writeUInt32LE(FRAME_MAGIC, 16)
   target.write(place.salt, 20, 'hex')
@@ -154,7 +151,7 @@ export function encodeFrame(
   target.set(place.chain, 48)
   const digest = digestOf(target.subarray(DIGEST_BYTES, end))
   target.set(digest, 0)
-  return { bytes: target.subarray(0, pages * PAGE_BYTES), digest, payloadBytes }
+  return { bytes: target.subarray(0, pages * PAGE_BYTES), digest }
 }
 
 /** The valid copy of a frame at the page of a segment, whatever its number and chain. */
@@ -269,7 +266,7 @@ function decodePages(pages: Buffer, salt: string): Frame | undefined {
   const count = pages.readUInt32LE(40)
   const payloadBytes = pages.readUInt32LE(44)
   if (count * PAGE_BYTES !== pages.length || framePages(payloadBytes) !== count) return undefined
-  const end = FRAME_HEAD_BYTES + payloadBytes
+  const end = PAYLOAD_START + payloadBytes
   const digest = pages.subarray(0, DIGEST_BYTES)
   if (!digestOf(pages.subarray(DIGEST_BYTES, end)).equals(digest)) return undefined
   if (!isZero(pages.subarray(end))) return undefined
@@ -277,9 +274,9 @@ function decodePages(pages: Buffer, salt: string): Frame | undefined {
     salt,
     batch: pages.readDoubleLE(28),
     firstPage: pages.readUInt32LE(36),
-    chain: pages.subarray(48, FRAME_HEAD_BYTES),
+    chain: pages.subarray(48, PAYLOAD_START),
     pages: count,
-    payload: pages.subarray(FRAME_HEAD_BYTES, end),
+    payload: pages.subarray(PAYLOAD_START, end),
     digest,
   }
 }

@@ -1,27 +1,33 @@
 /**
  * LogLock: one owner of a log directory, and the directory's own identity.
  *
- *   lock    locked by its owner with the kernel's lock, which ends with the process: after kill -9 it is
- *           free, while a stopped owner keeps it. There is no time-out. It records its own inode and
+ *   lock    locked by its owner with the kernel's lock, which ends with the process: after kill -9
+ *           it is free, while a stopped owner keeps it. No time-out. It records its own inode and
  *           birth time, so a copied or restored directory betrays itself
  *   owner   for people: who holds it. Never believed
  *
  * The lock excludes everyone on this kernel, in other containers too. It says nothing about another
  * machine, so file systems that are shared between machines are refused.
  */
-import type { Clock } from '../clock.ts'
+import { type Clock, sleep } from '../clock.ts'
 import { messageOf, UnanimousError } from '../errors.ts'
 import type { LogEvent, LogOwner } from './decision-log.ts'
 import { type FileStat, type FileSystem, type OpenFile, readAll, writeAll } from './file-system.ts'
 
 const LOCK_NAME = 'lock'
 const OWNER_NAME = 'owner'
-/** The identity and the owner are padded to this: a shorter text then replaces a longer one whole. */
+/**
+ * The identity and the owner are padded to this: a shorter text then replaces a longer one whole.
+ */
 const TEXT_BYTES = 512
 /** A reader that looks who owns the log holds the lock for a moment: that is not a refusal. */
 const PEEK_MS = 250
+/** Between two tries to take a lock that another holds. */
+const POLL_MS = 50
 
-/** Magic numbers of statfs(2) whose files several machines share, or that forget at a power loss. */
+/**
+ * Magic numbers of statfs(2) whose files several machines share, or that forget at a power loss.
+ */
 const REFUSED_TYPES: ReadonlyMap<number, string> = new Map([
   [0x6969, 'NFS'],
   [0x517b, 'SMB'],
@@ -33,12 +39,44 @@ const REFUSED_TYPES: ReadonlyMap<number, string> = new Map([
   [0x858458f6, 'ramfs'],
 ])
 
-/** Where inodes or birth times may change although nothing was copied, or a sync may not reach a disk. */
+/**
+ * Where inodes or birth times may change although nothing was copied, or a sync may not reach a
+ * disk.
+ */
 const DOUBTFUL_TYPES: ReadonlyMap<number, string> = new Map([
   [0x65735546, 'FUSE'],
   [0x01021997, '9p'],
   [0x794c7630, 'overlayfs'],
 ])
+
+/** Those on which a log is at home; for people, and the list need not be complete. */
+const LOCAL_TYPES: ReadonlyMap<number, string> = new Map([
+  [0xef53, 'ext4'],
+  [0x58465342, 'XFS'],
+  [0x9123683e, 'Btrfs'],
+  [0x2fc12fc1, 'ZFS'],
+  [0xf2f52010, 'F2FS'],
+])
+
+/** Which file system a directory is on, and whether a log is safe there. */
+export interface DirectoryFileSystem {
+  readonly name: string
+  readonly trust: 'local' | 'doubtful' | 'refused'
+}
+
+/** The file system of an existing directory. */
+export async function fileSystemOf(
+  directory: string,
+  files: FileSystem,
+): Promise<DirectoryFileSystem> {
+  const type = await files.fileSystemType(directory)
+  const refused = REFUSED_TYPES.get(type)
+  if (refused !== undefined) return { name: refused, trust: 'refused' }
+  const doubtful = DOUBTFUL_TYPES.get(type)
+  if (doubtful !== undefined) return { name: doubtful, trust: 'doubtful' }
+  const name = LOCAL_TYPES.get(type) ?? `file system 0x${type.toString(16)}`
+  return { name, trust: 'local' }
+}
 
 export interface LockRequest {
   readonly directory: string
@@ -49,7 +87,7 @@ export interface LockRequest {
 export interface LockSeams {
   readonly files: FileSystem
   readonly clock: Clock
-  onEvent(event: LogEvent): void
+  readonly onEvent: (event: LogEvent) => void
 }
 
 /** Whether the directory is the one in which this lock was made. */
@@ -97,6 +135,28 @@ export async function acquireLock(request: LockRequest, seams: LockSeams): Promi
   }
 }
 
+/**
+ * As the owner would find it, without becoming it: `unrecorded` also where there is no lock file.
+ *
+ * @throws UnanimousError LOG_UNREADABLE
+ */
+export async function identityOf(directory: string, files: FileSystem): Promise<LockIdentity> {
+  try {
+    const path = `${directory}/${LOCK_NAME}`
+    if ((await files.stat(path)) === undefined) return 'unrecorded'
+    const file = await files.open(path, 'read')
+    try {
+      const identity = await readIdentity(file)
+      const { trust } = await fileSystemOf(directory, files)
+      return identity === 'copied' && trust === 'doubtful' ? 'own' : identity
+    } finally {
+      await file.close()
+    }
+  } catch (cause) {
+    throw asUnreadable(directory, cause)
+  }
+}
+
 /** The process that holds the directory's lock, when one does. Takes nothing. */
 export async function readOwner(
   directory: string,
@@ -106,7 +166,7 @@ export async function readOwner(
   if ((await files.stat(path)) === undefined) return undefined
   const file = await files.open(path, 'read')
   try {
-    if (await file.lock('shared', 0)) return undefined
+    if (await file.lock('shared')) return undefined
   } finally {
     await file.close()
   }
@@ -128,22 +188,20 @@ async function checkFileSystem(
   { directory, allowUnsafeFileSystem }: LockRequest,
   { files, onEvent }: LockSeams,
 ): Promise<string | undefined> {
-  const type = await files.fileSystemType(directory)
-  const refused = REFUSED_TYPES.get(type)
-  const doubtful = DOUBTFUL_TYPES.get(type)
-  if (refused !== undefined && !allowUnsafeFileSystem) {
-    throw new UnanimousError('LOG_UNSAFE', `the log directory ${directory} is on ${refused}`, {
+  const { name, trust } = await fileSystemOf(directory, files)
+  if (trust === 'refused' && !allowUnsafeFileSystem) {
+    throw new UnanimousError('LOG_UNSAFE', `the log directory ${directory} is on ${name}`, {
       hint: 'Put it on a local disk. allowUnsafeFileSystem takes it as it is, and decisions may be lost.',
     })
   }
-  if (refused !== undefined) {
-    onEvent({ kind: 'warning', message: `${directory} is on ${refused}: decisions may be lost` })
+  if (trust === 'refused') {
+    onEvent({ kind: 'warning', message: `${directory} is on ${name}: decisions may be lost` })
   }
-  if (doubtful !== undefined) {
-    const message = `${directory} is on ${doubtful}: copies of it may not be noticed`
+  if (trust === 'doubtful') {
+    const message = `${directory} is on ${name}: copies of it may not be noticed`
     onEvent({ kind: 'warning', message })
   }
-  return doubtful
+  return trust === 'doubtful' ? name : undefined
 }
 
 async function lockFile(request: LockRequest, seams: LockSeams): Promise<OpenFile> {
@@ -153,10 +211,12 @@ async function lockFile(request: LockRequest, seams: LockSeams): Promise<OpenFil
   for (;;) {
     const file = await files.open(path, 'write')
     try {
-      if (!(await file.lock('exclusive', Math.max(0, deadline - clock.monotonic())))) {
-        throw await lockedError(request.directory, files)
+      while (!(await file.lock('exclusive'))) {
+        if (clock.monotonic() >= deadline) throw await lockedError(request.directory, files)
+        await sleep(clock, POLL_MS)
       }
-      // The name may have moved to another file since it was opened: this lock would exclude nobody.
+      // The name may have moved to another file since it was opened: this lock would exclude
+      // nobody.
       if ((await files.stat(path))?.inode === (await file.stat()).inode) return file
     } catch (cause) {
       await file.close()

@@ -1,6 +1,7 @@
 /**
- * LogState: what the durable records add up to. Replay feeds it what it reads; the running log feeds
- * it each batch once that is durable, so a checkpoint of it never holds what a crash could take back.
+ * LogState: what the durable records add up to. Replay feeds it what it reads; the running log
+ * feeds it each batch once that is durable, so a checkpoint of it never holds what a crash could
+ * take back.
  *
  * A record that contradicts those before it is not read around: {@link MalformedError}.
  */
@@ -11,26 +12,30 @@ import type { CommitRecord, IncarnationStanding, PendingDecision } from './decis
 import {
   type AnsweredRecord,
   type CheckpointRecord,
-  encodeRecord,
   isHeuristic,
   type LogRecord,
-  MAX_SERVERS,
   type OpenRecord,
   type OperatorRecord,
   type ServerNames,
   type ServerRecord,
 } from './record.ts'
+import { MAX_SERVERS } from './record-limits.ts'
 
 /** Operator records that the log keeps, the newest ones. */
 export const KEPT_OPERATOR_RECORDS = 256
+/** Bytes of them at most, whatever their number. */
+const KEPT_OPERATOR_BYTES = 16 * 1024
 
 interface Pending extends PendingDecision {
-  readonly answers: Map<string, BranchAnswer>
+  answers: ReadonlyMap<string, BranchAnswer>
   /** When each branch answered, for the checkpoint. */
-  readonly answeredAtMs: Map<string, number>
+  answeredAtMs: ReadonlyMap<string, number>
   /** Bytes of its records in a checkpoint, an answer of every branch included. */
   readonly bytes: number
 }
+
+const NO_ANSWERS: ReadonlyMap<string, BranchAnswer> = new Map()
+const NO_TIMES: ReadonlyMap<string, number> = new Map()
 
 export class LogState {
   logId = ''
@@ -41,7 +46,7 @@ export class LogState {
   readonly #pending = new Map<string, Pending>()
   readonly #keepIncarnations: number
   #pendingBytes = 0
-  #operatorBytes = 0
+  readonly #operatorBytes: number[] = []
 
   constructor(keepIncarnations: number) {
     this.#keepIncarnations = keepIncarnations
@@ -105,7 +110,11 @@ export class LogState {
   /** Upper bound of the bytes of {@link snapshot}. */
   snapshotBytes(): number {
     return (
-      64 + 8 * this.nonces.length + this.#servers.bytes + this.#pendingBytes + this.#operatorBytes
+      64 +
+      8 * this.nonces.length +
+      this.#servers.bytes +
+      this.#pendingBytes +
+      sum(this.#operatorBytes)
     )
   }
 
@@ -167,10 +176,10 @@ export class LogState {
       (sum, { bqual }) => sum + 16 + record.gtrid.length + bqual.length,
       0,
     )
-    const pending = {
+    const pending: Pending = {
       record,
-      answers: new Map<string, BranchAnswer>(),
-      answeredAtMs: new Map<string, number>(),
+      answers: NO_ANSWERS,
+      answeredAtMs: NO_TIMES,
       bytes: bytes + answersBytes,
     }
     this.#pending.set(record.gtrid, pending)
@@ -183,8 +192,8 @@ export class LogState {
     if (!pending.record.branches.some((branch) => branch.bqual === bqual)) {
       throw new MalformedError(`an answer of ${bqual}, not a branch of ${gtrid}`)
     }
-    pending.answers.set(bqual, answer)
-    pending.answeredAtMs.set(bqual, atMs)
+    pending.answers = new Map(pending.answers).set(bqual, answer)
+    pending.answeredAtMs = new Map(pending.answeredAtMs).set(bqual, atMs)
   }
 
   #end(gtrid: string): void {
@@ -196,17 +205,26 @@ export class LogState {
 
   #operator(record: OperatorRecord, bytes: number): void {
     this.operators.push(record)
-    this.#operatorBytes += bytes
-    if (this.operators.length <= KEPT_OPERATOR_RECORDS) return
-    const dropped = this.operators.shift()
-    if (dropped !== undefined) this.#operatorBytes -= encodeRecord(dropped, this.#servers).length
+    this.#operatorBytes.push(bytes)
+    while (
+      this.operators.length > KEPT_OPERATOR_RECORDS ||
+      sum(this.#operatorBytes) > KEPT_OPERATOR_BYTES
+    ) {
+      this.operators.shift()
+      this.#operatorBytes.shift()
+    }
   }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0)
 }
 
 /** The servers of one incarnation by index. An index never changes its meaning. */
 export class ServerTable implements ServerNames {
   readonly #records: ServerRecord[] = []
-  readonly #indexes = new Map<string, number>()
+  /** By identity, then by timeline. */
+  readonly #indexes = new Map<string, Map<string | undefined, number>>()
   #bytes = 0
 
   /** Bytes of its records, at most. */
@@ -223,11 +241,11 @@ export class ServerTable implements ServerNames {
   }
 
   has(server: string, timeline: string | undefined): boolean {
-    return this.#indexes.has(keyOf(server, timeline))
+    return this.#indexes.get(server)?.has(timeline) === true
   }
 
   indexOf(server: string, timeline: string | undefined): number {
-    const index = this.#indexes.get(keyOf(server, timeline))
+    const index = this.#indexes.get(server)?.get(timeline)
     if (index === undefined) throw new MalformedError('a server has no index yet')
     return index
   }
@@ -248,17 +266,14 @@ export class ServerTable implements ServerNames {
   }
 
   add(record: ServerRecord): void {
-    const key = keyOf(record.server, record.timeline)
-    if (record.index !== this.#records.length || this.#indexes.has(key)) {
-      throw new MalformedError(`server ${record.index} is out of order`)
+    const { server, timeline, index } = record
+    if (index !== this.#records.length || this.has(server, timeline)) {
+      throw new MalformedError(`server ${index} is out of order`)
     }
-    if (record.index >= MAX_SERVERS) throw new MalformedError('too many servers')
+    if (index >= MAX_SERVERS) throw new MalformedError('too many servers')
     this.#records.push(record)
-    this.#indexes.set(key, record.index)
-    this.#bytes += 32 + Buffer.byteLength(record.server)
+    const timelines = this.#indexes.get(server) ?? new Map<string | undefined, number>()
+    this.#indexes.set(server, timelines.set(timeline, index))
+    this.#bytes += 32 + Buffer.byteLength(server)
   }
-}
-
-function keyOf(server: string, timeline: string | undefined): string {
-  return timeline === undefined ? server : `${server}\0${timeline}`
 }

@@ -1,12 +1,13 @@
 /**
- * LogWriter: group commit. What arrives while one force is in flight forms the next batch, one frame.
+ * LogWriter: group commit. What arrives while one force is in flight forms the next batch, one
+ * frame.
  *
- *   append ─► queue ─► batch ─► both copies durable ─► state takes the records in ─► callers answered
+ *   append ─► queue ─► batch ─► both copies durable ─► state takes it in ─► callers answered
  *
  * What it keeps:
  *  1. A caller is answered for its own record, after the batch that holds it is durable.
  *  2. Records reach the disk in the order in which they were appended.
- *  3. The first failure of a write, sync, rename or directory sync poisons the log for good (rule 2):
+ *  3. The first failed write, sync, rename or directory sync poisons the log for good (rule 2):
  *     whoever waits is rejected, nothing is tried again.
  *  4. A roll's checkpoint is of the durable state, between two batches.
  *  5. Lazy records ride on the next batch; without one they are forced after {@link LAZY_MS}.
@@ -14,17 +15,17 @@
 import type { Clock, Timer } from '../clock.ts'
 import { UnanimousError } from '../errors.ts'
 import { invariant } from '../invariant.ts'
+import { ByteWriter } from './bytes.ts'
 import { type CommitRecord, MAX_BRANCHES } from './decision-log.ts'
-import { encodeFrame, framePages, MAX_BATCH_PAGES, PAGE_BYTES } from './frame.ts'
+import { framePages, MAX_BATCH_PAGES, PAGE_BYTES, PAYLOAD_START, sealFrame } from './frame.ts'
 import type { LogState, ServerTable } from './log-state.ts'
+import { encodeRecords, type LogRecord, type ServerRecord, writeRecord } from './record.ts'
 import {
-  encodeRecord,
-  type LogRecord,
   MAX_ANSWERED_BYTES,
   MAX_COMMIT_BYTES,
   MAX_SERVER_RECORD_BYTES,
   MAX_SERVERS,
-} from './record.ts'
+} from './record-limits.ts'
 import { isOutOfSpace, type SegmentStore } from './segment-store.ts'
 
 /** Lazy records wait at most this long for a batch to ride on, in milliseconds. */
@@ -39,11 +40,17 @@ const PAGES_OF_COMMIT = 2 * framePages(MAX_COMMIT_BYTES)
 const PAGES_OF_SERVERS = 2 * framePages(MAX_BRANCHES * MAX_SERVER_RECORD_BYTES)
 const HEADER_AND_LAST_PAGES = 3
 
-interface Entry {
-  readonly record: LogRecord
-  readonly bytes: Buffer
-  readonly resolve: () => void
-  readonly reject: (cause: unknown) => void
+/** A record on its way to the disk. */
+export abstract class Entry {
+  abstract readonly record: LogRecord
+  state: 'queued' | 'taken' | 'superseded' = 'queued'
+  /** Of its encoded form, once it is taken. */
+  bytes = 0
+
+  /** Called once the record is durable. */
+  abstract onDurable(): void
+  /** Called with the reason why it will not be, or may not be. */
+  abstract onFailed(cause: unknown): void
 }
 
 export interface WriterSeams {
@@ -60,14 +67,17 @@ export class LogWriter {
   readonly #state: LogState
   readonly #segmentPages: number
   readonly #seams: WriterSeams
-  readonly #target: Buffer = Buffer.alloc(MAX_BATCH_PAGES * PAGE_BYTES)
+  /** The frame in flight, with room for the one record that does not fit. */
+  readonly #target: Buffer = Buffer.alloc((MAX_BATCH_PAGES + 1) * PAGE_BYTES)
+  #payloadBytes = 0
   /** Of every server that a record in the queue or in the log names. */
   readonly #servers: ServerTable
   readonly #urgent: Entry[] = []
   readonly #lazy: Entry[] = []
   /** In flight. */
   #batch: Entry[] = []
-  #queuedBytes = 0
+  /** Of servers that are not durable yet. */
+  #serverBytes = 0
   #lazyDue = false
   #lazyTimer: Timer | undefined
   #running: Promise<void> | undefined
@@ -89,16 +99,25 @@ export class LogWriter {
     return this.#poison
   }
 
-  /** Resolves once the record is durable. */
-  append(record: LogRecord, urgency: 'urgent' | 'lazy'): Promise<void> {
-    if (this.#poison !== undefined) return Promise.reject(poisonedError(this.#poison))
-    const bytes = encodeRecord(record, this.#servers)
-    return new Promise((resolve, reject) => {
-      const queue = urgency === 'urgent' ? this.#urgent : this.#lazy
-      queue.push({ record, bytes, resolve, reject })
-      this.#queuedBytes += bytes.length
-      this.#wake()
-    })
+  /** Takes a record in; one of the entry's two callbacks follows, and never before this returns. */
+  append(entry: Entry, urgency: 'urgent' | 'lazy'): void {
+    if (this.#poison !== undefined) {
+      const error = poisonedError(this.#poison)
+      queueMicrotask(() => entry.onFailed(error))
+      return
+    }
+    const queue = urgency === 'urgent' ? this.#urgent : this.#lazy
+    queue.push(entry)
+    this.#wake()
+  }
+
+  /**
+   * A record that is still in the queue is not needed, for a later one says all. Answers if it was.
+   */
+  supersede(entry: Entry): boolean {
+    if (entry.state !== 'queued') return false
+    entry.state = 'superseded'
+    return true
   }
 
   /**
@@ -114,19 +133,24 @@ export class LogWriter {
         throw new UnanimousError('LOG_FULL', 'the log has no room for another server')
       }
       const record = this.#servers.assign(server.server, server.timeline)
-      // Its own end is that of the commit record behind it, whose caller hears of a failure.
-      if (record !== undefined) this.append(record, 'urgent').catch(() => undefined)
+      if (record === undefined) continue
+      this.#serverBytes += MAX_SERVER_RECORD_BYTES
+      const onDurable = (): void => {
+        this.#serverBytes -= MAX_SERVER_RECORD_BYTES
+      }
+      this.append(new ServerEntry(record, onDurable), 'urgent')
     }
   }
 
   /**
-   * Whether the decisions of so many live transactions are certain to find their place, and the servers
-   * that they name: all of them and what is pending must fit the checkpoint of one segment, with room
-   * for a batch behind it; and there must be a spare, or room for each of them in the active one.
+   * Whether the decisions of so many live transactions are certain to find their place, and the
+   * servers that they name: all of them and what is pending must fit the checkpoint of one segment,
+   * with room for a batch behind it; and there must be a spare, or room for each of them in the
+   * active one.
    */
   hasRoom(live: number, serverBytes: number = MAX_BRANCHES * MAX_SERVER_RECORD_BYTES): boolean {
     const checkpointBytes =
-      this.#state.snapshotBytes() + this.#queuedBytes + live * MAX_TRANSACTION_BYTES + serverBytes
+      this.#state.snapshotBytes() + this.#serverBytes + live * MAX_TRANSACTION_BYTES + serverBytes
     const pages = HEADER_AND_LAST_PAGES + 2 * framePages(checkpointBytes) + PAGES_OF_COMMIT
     if (pages > this.#segmentPages) return false
     if (this.#hasSpare()) return true
@@ -146,7 +170,7 @@ export class LogWriter {
     }
     this.#lazyTimer?.clear()
     const cause = new UnanimousError('LOG_FULL', 'the log was closed while its disk was full')
-    for (const entry of this.#empty()) entry.reject(cause)
+    for (const entry of this.#empty()) entry.onFailed(cause)
     await this.#store.close()
   }
 
@@ -162,6 +186,7 @@ export class LogWriter {
     }
     this.#lazyTimer ??= this.#seams.clock.timer(LAZY_MS, () => {
       this.#lazyTimer = undefined
+      if (this.#lazy.length === 0) return
       this.#lazyDue = true
       this.#wake()
     })
@@ -174,12 +199,15 @@ export class LogWriter {
         if (this.#poison !== undefined) break
         await this.#fillBatch()
         if (this.#batch.length === 0) break
+        // A spare that failed meanwhile ends the log for this batch as well.
+        const poison = this.poison
+        if (poison !== undefined) throw poison
         await this.#force()
         if (this.#urgent.length === 0 && this.#lazy.length === 0) this.#lazyDue = false
       }
     } catch (cause) {
       const error = poisonedError(this.#poisonWith(cause))
-      for (const entry of this.#batch.splice(0)) entry.reject(error)
+      for (const entry of this.#batch.splice(0)) entry.onFailed(error)
     }
     this.#running = undefined
     this.#lazyDue = false
@@ -188,20 +216,19 @@ export class LogWriter {
 
   async #force(): Promise<void> {
     const batch = this.#batch
-    const records = batch.map((entry) => entry.bytes)
-    const frame = encodeFrame(this.#target, this.#store.place(), records)
+    const frame = sealFrame(this.#target, this.#store.place(), this.#payloadBytes)
     await this.#store.force(frame.bytes, frame.digest)
-    this.#target.fill(0, 0, frame.bytes.length)
+    for (const entry of batch) this.#state.apply(entry.record, entry.bytes)
     this.#batch = []
-    for (const entry of batch) this.#state.apply(entry.record, entry.bytes.length)
-    for (const entry of batch) entry.resolve()
+    for (const entry of batch) entry.onDurable()
   }
 
   /** Takes from the queues what goes into one frame; rolls when the active segment is full. */
   async #fillBatch(): Promise<void> {
     this.#take()
-    if (this.#batch.length > 0) return
+    if (this.#batch.length > 0 || this.#waiting === 0) return
     if (!this.#hasSpare()) {
+      this.#askForSpare()
       // Only lazy records may find no room here: hasRoom reserved the space of decisions.
       invariant(this.#urgent.length === 0, 'a decision without its reserved space')
       return
@@ -210,29 +237,46 @@ export class LogWriter {
     this.#take()
   }
 
-  /** Lazy records first, in at most half of the room, so that decisions never starve them. */
+  /**
+   * Encodes what goes into one frame. Lazy records first, in at most half of the room, so that
+   * decisions never starve them.
+   */
   #take(): void {
     const pages = Math.min(MAX_BATCH_PAGES, Math.floor(this.#store.pagesLeft / 2))
-    let bytes = 0
-    const take = (queue: Entry[], limit: number): void => {
-      let count = 0
-      for (const entry of queue) {
-        if (framePages(bytes + entry.bytes.length) > limit) break
-        bytes += entry.bytes.length
-        count += 1
-      }
-      this.#batch.push(...queue.splice(0, count))
-    }
+    // Nothing of the last frame may remain behind a shorter one.
+    this.#target.fill(0, PAYLOAD_START, PAYLOAD_START + this.#payloadBytes)
+    const writer = new ByteWriter(this.#target, PAYLOAD_START)
     if (this.#hasSpare()) {
-      take(this.#lazy, Math.ceil(pages / 2))
-      take(this.#urgent, pages)
-      take(this.#lazy, pages)
+      this.#takeFrom(this.#lazy, Math.ceil(pages / 2), writer)
+      this.#takeFrom(this.#urgent, pages, writer)
+      this.#takeFrom(this.#lazy, pages, writer)
     } else {
       const unreserved = this.#store.pagesLeft - reservedPages(this.#seams.live())
-      take(this.#urgent, pages)
-      take(this.#lazy, Math.min(pages, Math.floor(unreserved / 2)))
+      this.#takeFrom(this.#urgent, pages, writer)
+      this.#takeFrom(this.#lazy, Math.min(pages, Math.floor(unreserved / 2)), writer)
     }
-    this.#queuedBytes -= bytes
+    this.#payloadBytes = writer.length - PAYLOAD_START
+  }
+
+  #takeFrom(queue: Entry[], pages: number, writer: ByteWriter): void {
+    let count = 0
+    for (const entry of queue) {
+      if (entry.state === 'queued') {
+        const start = writer.length
+        writeRecord(writer, entry.record, this.#servers)
+        invariant(writer.length <= this.#target.length, 'a record longer than any may be')
+        if (writer.length > pages * PAGE_BYTES) {
+          this.#target.fill(0, start, writer.length)
+          writer.rewind(start)
+          break
+        }
+        entry.state = 'taken'
+        entry.bytes = writer.length - start
+        this.#batch.push(entry)
+      }
+      count += 1
+    }
+    queue.splice(0, count)
   }
 
   async #roll(): Promise<void> {
@@ -243,8 +287,7 @@ export class LogWriter {
       logId,
       createdAtMs,
       firstBatch: this.#store.nextBatch,
-      records: () =>
-        this.#state.snapshot(createdAtMs).map((record) => encodeRecord(record, servers)),
+      payload: () => encodeRecords(this.#state.snapshot(createdAtMs), servers),
     })
     this.#watchSpare(this.#store.recycle())
   }
@@ -274,17 +317,32 @@ export class LogWriter {
     this.#poison = cause
     this.#lazyTimer?.clear()
     const error = poisonedError(cause)
-    for (const entry of this.#empty()) entry.reject(error)
+    for (const entry of this.#empty()) entry.onFailed(error)
     this.#seams.onPoisoned(cause)
     return cause
   }
 
-  /** Whoever still waits. What is in flight when something else failed is answered by its own end. */
+  /**
+   * Whoever still waits. What is in flight when something else failed is answered by its own end.
+   */
   #empty(): Entry[] {
     const entries = [...this.#urgent.splice(0), ...this.#lazy.splice(0)]
-    this.#queuedBytes = 0
-    return entries
+    return entries.filter(({ state }) => state === 'queued')
   }
+}
+
+class ServerEntry extends Entry {
+  readonly record: ServerRecord
+  readonly onDurable: () => void
+
+  constructor(record: ServerRecord, onDurable: () => void) {
+    super()
+    this.record = record
+    this.onDurable = onDurable
+  }
+
+  /** The caller of the commit record behind it hears of the failure. */
+  onFailed(): void {}
 }
 
 /** What callers hear of a log that was poisoned. */

@@ -2,11 +2,11 @@
  * The real disk behind the FileSystem port. Nothing here blocks the event loop.
  *
  * Forced writes use O_DSYNC on Linux: one trip through the thread pool instead of two (measured
- * 0.16 ms against 0.19 ms for write and fdatasync on preallocated files). Elsewhere O_DSYNC may stop
- * at the drive's cache (macOS), so `sync` does the work.
+ * 0.16 ms against 0.19 ms for write and fdatasync on preallocated files). Elsewhere O_DSYNC may
+ * stop at the drive's cache (macOS), so `sync` does the work.
  *
  * The lock is flock(2), taken by flock(1) on an inherited descriptor: the lock belongs to the open
- * file, which this process keeps, so it stays when the helper exits and ends with this process even
+ * file, which this process keeps, so it stays when flock(1) exits and ends with this process even
  * after kill -9. libuv opens with O_CLOEXEC, so no other child inherits it. Where there is no
  * flock(1) (macOS), perl does the same call.
  */
@@ -28,14 +28,11 @@ import {
   writev,
 } from 'node:fs'
 import { hostname } from 'node:os'
-import { setTimeout as delay } from 'node:timers/promises'
 import { UnanimousError } from '../errors.ts'
 import type { FileStat, FileSystem, OpenFile, OpenMode } from './file-system.ts'
 
 const FILE_MODE = 0o600
 const DIRECTORY_MODE = 0o700
-/** Between two tries to take a lock that another holds. */
-const POLL_MS = 50
 const FORCED_BY_FLAG = process.platform === 'linux'
 
 const FLAGS: Readonly<Record<OpenMode, number>> = {
@@ -136,16 +133,7 @@ class NodeFile implements OpenFile {
     })
   }
 
-  async lock(mode: 'exclusive' | 'shared', waitMs: number): Promise<boolean> {
-    const deadline = performance.now() + waitMs
-    for (;;) {
-      if (await this.#tryLock(mode)) return true
-      if (performance.now() >= deadline) return false
-      await delay(POLL_MS)
-    }
-  }
-
-  async #tryLock(mode: 'exclusive' | 'shared'): Promise<boolean> {
+  async lock(mode: 'exclusive' | 'shared'): Promise<boolean> {
     for (const [command, args] of lockCommands(mode)) {
       const code = await runOn(this.#fd, command, args)
       if (code === 0) return true

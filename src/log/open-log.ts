@@ -1,28 +1,28 @@
 /**
  * Opens a decision log on files.
  *
- *   lock ─► is it the directory it was? ─► replay ─► OpenedLog ─start─► durable again, new incarnation ─►
- *   DecisionLog
+ *   lock ─► is it the directory it was? ─► replay ─► OpenedLog
+ *   start ─► durable again, with a new incarnation ─► DecisionLog
  *
  * Nothing is written to the log before `start`, so that a coordinator can look for signs of a copy
- * first. `start` puts what replay found, and the new incarnation, into a fresh segment and makes that
- * durable: what was read may have come from a page cache that the disk never saw (after a failed
- * fsync), and recovery must not act on what a crash could still take back.
+ * first. `start` puts what replay found, and the new incarnation, into a fresh segment and makes
+ * that durable: what was read may have come from a page cache that the disk never saw (after a
+ * failed fsync), and recovery must not act on what a crash could still take back.
  */
 import type { Clock, Random } from '../clock.ts'
 import { UnanimousError } from '../errors.ts'
 import type { Failpoints } from '../failpoint.ts'
 import { invariant } from '../invariant.ts'
 import { type Incarnation, logIdFrom, nonceFrom } from '../xid.ts'
-import type { DecisionLog, IncarnationStanding, LogEvent, OpenedLog } from './decision-log.ts'
+import type { IncarnationStanding, LogEvent, OpenedLog, OperatedLog } from './decision-log.ts'
 import { type LoadedDirectory, loadDirectory } from './directory.ts'
 import { FileDecisionLog } from './file-decision-log.ts'
 import { type FileSystem, writeAll } from './file-system.ts'
-import { MAX_SEGMENT_BYTES, PAGE_BYTES } from './frame.ts'
+import { FIRST_FRAME_PAGE, framePages, MAX_SEGMENT_BYTES, PAGE_BYTES } from './frame.ts'
 import { acquireLock, asUnreadable, type HeldLock } from './log-lock.ts'
 import type { LogState } from './log-state.ts'
 import { LogWriter } from './log-writer.ts'
-import { encodeRecord, type LogRecord } from './record.ts'
+import { encodeRecords, type LogRecord } from './record.ts'
 import { isOutOfSpace, NEXT_NAME, SegmentStore } from './segment-store.ts'
 
 export interface LogOptions {
@@ -81,8 +81,8 @@ export async function openFileDecisionLog(
 }
 
 /**
- * Declares a copied, moved or restored directory to be the log from here on. The undecided branches of
- * its older incarnations are orphans afterwards: the original may have decided them.
+ * Declares a copied, moved or restored directory to be the log from here on. The undecided branches
+ * of its older incarnations are orphans afterwards: the original may have decided them.
  *
  * @throws as {@link openFileDecisionLog}, but for LOG_COPIED
  */
@@ -92,6 +92,7 @@ export async function adoptLog(options: LogOptions, seams: LogSeams): Promise<vo
   try {
     const loaded = await loadDirectory(settings.directory, seams.files, settings.keepIncarnations)
     if (loaded.newest !== undefined) {
+      await keepTorn(settings.directory, loaded, seams)
       loaded.state.forgetIncarnations()
       const store = await rewrite(settings, seams, loaded, [])
       await store.close()
@@ -131,7 +132,7 @@ class OpenedFileLog implements OpenedLog {
     return this.#loaded.state.standing(incarnation, undefined)
   }
 
-  async start(): Promise<DecisionLog> {
+  async start(): Promise<OperatedLog> {
     invariant(this.#used === 'no', 'an opened log starts once')
     this.#used = 'started'
     try {
@@ -148,7 +149,7 @@ class OpenedFileLog implements OpenedLog {
     await this.#lock.release()
   }
 
-  async #start(): Promise<DecisionLog> {
+  async #start(): Promise<OperatedLog> {
     const { clock, random } = this.#seams
     const { state, newest } = this.#loaded
     if (newest === undefined) await this.#lock.adopt()
@@ -156,6 +157,9 @@ class OpenedFileLog implements OpenedLog {
     const incarnation = { epoch: state.lastEpoch + 1, nonce: nonceFrom(random.bytes(5)) }
     const open: LogRecord = { type: 'open', atMs: clock.now(), ...incarnation }
     const store = await rewrite(this.#settings, this.#seams, this.#loaded, [open])
+    // The second file, too, before any transaction: a disk that fills up later then changes
+    // nothing.
+    if (store.spareState === 'missing') await store.prepareSpare()
     state.apply(open, 0)
     for (const offset of newest?.replayed.repaired ?? []) {
       this.#seams.onEvent({ kind: 'copy-repaired', file: newest?.path ?? '', offset })
@@ -170,12 +174,15 @@ class OpenedFileLog implements OpenedLog {
   }
 
   #writer(store: SegmentStore, state: LogState, live: () => number): LogWriter {
-    const { clock, onEvent, nextTurn = (run) => void setImmediate(run) } = this.#seams
+    const seams = this.#seams
     return new LogWriter(store, state, this.#settings.segmentBytes, {
-      clock,
-      nextTurn,
+      clock: seams.clock,
+      nextTurn: (run) => {
+        if (seams.nextTurn === undefined) setImmediate(run)
+        else seams.nextTurn(run)
+      },
       live,
-      onPoisoned: (cause) => onEvent({ kind: 'poisoned', cause }),
+      onPoisoned: (cause) => seams.onEvent({ kind: 'poisoned', cause }),
     })
   }
 }
@@ -200,25 +207,35 @@ async function rewrite(
   if (segments.length > 0 && (await files.stat(`${directory}/${NEXT_NAME}`)) !== undefined) {
     await files.unlink(`${directory}/${NEXT_NAME}`)
   }
-  await store.start(
-    {
-      number: (newest?.number ?? 0) + 1,
-      logId: state.logId,
-      createdAtMs,
-      firstBatch: (newest?.replayed.lastBatch ?? 0) + 1,
-      records: () => records.map((record) => encodeRecord(record, state.servers)),
-    },
-    segments,
-  )
+  const payload = encodeRecords(records, state.servers)
+  // Header, checkpoint, one batch, and the last page, which stays blank.
+  if ((FIRST_FRAME_PAGE + 2 * framePages(payload.length) + 3) * PAGE_BYTES > segmentBytes) {
+    throw new UnanimousError('LOG_FULL', `what the log holds does not fit ${segmentBytes} bytes`, {
+      hint: 'Raise segmentBytes.',
+    })
+  }
+  const number = (newest?.number ?? 0) + 1
+  const firstBatch = (newest?.replayed.lastBatch ?? 0) + 1
+  const { logId } = state
+  const plan = { number, logId, createdAtMs, firstBatch, payload: () => payload }
+  try {
+    await store.start(plan, segments)
+  } catch (cause) {
+    await store.close().catch(() => undefined)
+    throw cause
+  }
   return store
 }
 
-/** Keeps a copy of what a crash left behind the last whole batch, before its segment is recycled. */
+/**
+ * Keeps a copy of what a crash left behind the last whole batch, before its segment is recycled.
+ */
 async function keepTorn(
   directory: string,
   { newest }: LoadedDirectory,
-  { files, onEvent }: LogSeams,
+  seams: LogSeams,
 ): Promise<void> {
+  const { files } = seams
   if (newest?.replayed.torn === undefined) return
   const { offset, bytes } = newest.replayed.torn
   const copy = `${newest.path}.cut-${newest.replayed.lastBatch + 1}`
@@ -232,7 +249,7 @@ async function keepTorn(
   await files.syncDirectory(directory)
   const cuts = (await files.list(directory)).filter((name) => CUT_NAME.test(name)).toSorted()
   for (const name of cuts.slice(0, -KEPT_CUTS)) await files.unlink(`${directory}/${name}`)
-  onEvent({ kind: 'tail-cut', file: newest.path, offset, bytes, copy })
+  seams.onEvent({ kind: 'tail-cut', file: newest.path, offset, bytes, copy })
 }
 
 async function checkIdentity(

@@ -1,18 +1,19 @@
 /**
  * Reads a log that somebody else may be writing: without its lock, and without writing.
  *
- * A reader can meet a batch half written, or a segment in the middle of its turn to the next one. Both
- * pass: what looks damaged is read again, and only damage that stays is reported.
+ * A reader can meet a batch half written, or a segment in the middle of its turn to the next one.
+ * Both pass: what looks damaged is read again, and only damage that stays is reported.
  */
 import { LogCorruptError, UnanimousError } from '../errors.ts'
 import type { Incarnation } from '../xid.ts'
 import type { IncarnationStanding, LogSnapshot } from './decision-log.ts'
-import { type LoadedDirectory, loadDirectory } from './directory.ts'
+import { type LoadedDirectory, loadDirectory, readSegment } from './directory.ts'
 import type { FileSystem } from './file-system.ts'
+import { decodeCopy, PAGE_BYTES } from './frame.ts'
 import { asUnreadable, readOwner } from './log-lock.ts'
 import { DEFAULT_KEPT_INCARNATIONS } from './open-log.ts'
 import type { LogRecord } from './record.ts'
-import type { ReplayedBatch } from './replay.ts'
+import { findHeader, type ReplayedBatch } from './replay.ts'
 
 const ATTEMPTS = 5
 
@@ -66,6 +67,17 @@ export async function readLog(directory: string, files: FileSystem): Promise<Log
  * @throws UnanimousError LOG_UNREADABLE
  */
 export async function verifyLog(directory: string, files: FileSystem): Promise<LogReport> {
+  let report = await verifyOnce(directory, files)
+  // A batch under way has one whole copy before it has two: damage is what every look sees.
+  for (let look = 1; look < ATTEMPTS && report.repairable.length > 0; look += 1) {
+    const again = await verifyOnce(directory, files)
+    const seen = again.file === report.file ? report.repairable : again.repairable
+    report = { ...again, repairable: again.repairable.filter((offset) => seen.includes(offset)) }
+  }
+  return report
+}
+
+async function verifyOnce(directory: string, files: FileSystem): Promise<LogReport> {
   let batches: ReplayedBatch[] = []
   const { state, newest } = await load(directory, files, (batch) => {
     if (isFirst(batch)) batches = []
@@ -92,7 +104,7 @@ export async function verifyLog(directory: string, files: FileSystem): Promise<L
 export async function* dumpLog(directory: string, files: FileSystem): AsyncGenerator<DumpedBatch> {
   let batches: ReplayedBatch[] = []
   let file = ''
-  let failure: unknown
+  let failure: LogCorruptError | undefined
   try {
     const { newest } = await load(directory, files, (batch) => {
       if (isFirst(batch)) batches = []
@@ -106,6 +118,28 @@ export async function* dumpLog(directory: string, files: FileSystem): AsyncGener
   }
   for (const { offset, batch, records } of batches) yield { file, offset, batch, records }
   if (failure !== undefined) throw failure
+}
+
+/**
+ * Numbers of the batches that lie behind damage and are whole in themselves. Nothing acts on them:
+ * they tell how much is missing.
+ *
+ * @throws UnanimousError LOG_UNREADABLE
+ */
+export async function batchesBehind(
+  { file, offset }: LogCorruptError,
+  files: FileSystem,
+): Promise<readonly number[]> {
+  if ((await files.stat(file)) === undefined) return []
+  const bytes = await readSegment(file, files)
+  const salt = findHeader(bytes)?.salt
+  const found = new Set<number>()
+  if (salt === undefined) return []
+  for (let page = Math.floor(offset / PAGE_BYTES); page < bytes.length / PAGE_BYTES; page += 1) {
+    const frame = decodeCopy(bytes, page, salt)
+    if (frame !== undefined) found.add(frame.batch)
+  }
+  return [...found].toSorted((a, b) => a - b)
 }
 
 function isFirst({ records }: ReplayedBatch): boolean {

@@ -6,33 +6,30 @@
  *   1 checkpoint  at ms f64 · log id 16 bytes · lowest epoch f64 · count u32 · nonce 8 bytes each
  *   2 open        at ms f64 · epoch f64 · nonce 8 bytes
  *   3 server      index u16 · identity text16 · has timeline u8 [· timeline text8]
- *   4 commit      gtrid text8 · decided at ms f64 · flags u8 (1 name, 2 meta) [· name text8] [· meta text16]
- *                 · branches u8 · branch each:
+ *   4 commit      gtrid text8 · decided at ms f64 · flags u8 (1 name, 2 meta) [· name text8]
+ *                 [· meta text16] · branches u8 · branch each:
  *                     flags u8 (1 marker, 2 xid8, 4 participant is not the bqual's) · bqual text8
- *                     [· participant text8] · server index u16 · server started at ms f64 [· xid8 text8]
- *   5 answered    gtrid text8 · bqual text8 · answer u8 (1 committed, 2 committed-unproven) · at ms f64
+ *                     [· participant text8] · server index u16 · server started at ms f64
+ *                     [· xid8 text8]
+ *   5 answered    gtrid text8 · bqual text8 · answer u8 (1 committed, 2 -unproven) · at ms f64
  *   6 end         gtrid text8
  *   7 heuristic   as answered, with answer 3 heuristic-rollback or 4 heuristic-hazard
  *   8 operator    at ms f64 · action, gtrid, bqual, who, host text8 each · reason text16
  *
- * All numbers are little endian. text8 and text16 are UTF-8 with a length of one or two bytes before
- * them. The version is that of the segment (frame.ts): a reader knows every type of its version, and
- * an unknown one is damage.
+ * All numbers are little endian. text8 and text16 are UTF-8 with a length of one or two bytes
+ * before them. The version is that of the segment (frame.ts): a reader knows every type of its
+ * version, and an unknown one is damage.
  *
- * Every record has a bounded size, so that the space of a decision can be reserved before it is made.
- * Servers' identities are long and few: they are written once, and commit records name them by index.
+ * Every record has a bounded size, so that the space of a decision can be reserved before it is
+ * made. Servers' identities are long and few: they are written once, and commit records name them
+ * by index.
  */
 
-import { UnanimousError } from '../errors.ts'
 import type { BranchAnswer, BranchRecord } from '../protocol/vocabulary.ts'
-import { MAX_XID_PART_BYTES, parseBqual } from '../xid.ts'
+import { parseBqual } from '../xid.ts'
 import { ByteReader, ByteWriter, MalformedError } from './bytes.ts'
-import { type CommitRecord, MAX_BRANCHES, MAX_META_BYTES, MAX_NAME_BYTES } from './decision-log.ts'
-
-/** Longest text of a server's identity, in bytes. */
-export const MAX_SERVER_BYTES = 512
-/** Most distinct servers that the commit records of one incarnation can name. */
-export const MAX_SERVERS = 256
+import { type CommitRecord, MAX_BRANCHES } from './decision-log.ts'
+import { RECORD_HEAD_BYTES } from './record-limits.ts'
 
 export interface CheckpointRecord {
   readonly type: 'checkpoint'
@@ -118,30 +115,7 @@ const ANSWER_BYTES: Readonly<Record<BranchAnswer, number>> = {
 }
 
 const LOG_ID_BYTES = 16
-const LONE_SURROGATE = /\p{Surrogate}/u
 const NONCE_BYTES = 8
-const MAX_TIMELINE_BYTES = 8
-const MAX_XID8_BYTES = 20
-const RECORD_HEAD_BYTES = 5
-const MAX_BRANCH_BYTES = 1 + 65 + 65 + 2 + 8 + 1 + MAX_XID8_BYTES
-
-/** Longest commit record, its head included. With its frame's head it fits one page. */
-export const MAX_COMMIT_BYTES: number =
-  RECORD_HEAD_BYTES +
-  65 +
-  8 +
-  1 +
-  (1 + MAX_NAME_BYTES) +
-  (2 + MAX_META_BYTES) +
-  1 +
-  MAX_BRANCHES * MAX_BRANCH_BYTES
-
-/** Longest server record, its head included. */
-export const MAX_SERVER_RECORD_BYTES: number =
-  RECORD_HEAD_BYTES + 2 + 2 + MAX_SERVER_BYTES + 1 + 1 + MAX_TIMELINE_BYTES
-
-/** Longest answered or heuristic record, its head included. */
-export const MAX_ANSWERED_BYTES: number = RECORD_HEAD_BYTES + 65 + 65 + 1 + 8
 
 /** How a commit record's servers are named by index, when it is written and when it is read. */
 export interface ServerNames {
@@ -150,10 +124,24 @@ export interface ServerNames {
 }
 
 export function encodeRecord(record: LogRecord, servers: ServerNames): Buffer {
-  const writer = new ByteWriter(record.type === 'checkpoint' ? 64 + 8 * record.nonces.length : 384)
+  const writer = new ByteWriter(Buffer.allocUnsafe(384))
+  writeRecord(writer, record, servers)
+  return writer.bytes()
+}
+
+/** The payload of a frame of these records. */
+export function encodeRecords(records: readonly LogRecord[], servers: ServerNames): Buffer {
+  const writer = new ByteWriter(Buffer.allocUnsafe(4096))
+  for (const record of records) writeRecord(writer, record, servers)
+  return writer.bytes()
+}
+
+/** Appends the record. */
+export function writeRecord(writer: ByteWriter, record: LogRecord, servers: ServerNames): void {
+  const start = writer.length
   writer.u8(TYPE_BYTES[record.type]).u32(0)
   encodeBody(writer, record, servers)
-  return writer.patchU32(1, writer.length - RECORD_HEAD_BYTES).bytes()
+  writer.patchU32(start + 1, writer.length - start - RECORD_HEAD_BYTES)
 }
 
 /**
@@ -173,34 +161,6 @@ export function* decodeRecords(
     const record = decodeBody(type, body, servers)
     if (body.left > 0) throw new MalformedError('a record is longer than what it holds')
     yield { record, bytes: RECORD_HEAD_BYTES + length }
-  }
-}
-
-/**
- * Refuses, before anything is handed over, what the format cannot hold.
- *
- * @throws UnanimousError INVALID_OPTION
- */
-export function checkCommit(commit: CommitRecord): void {
-  checkText('gtrid', commit.gtrid, MAX_XID_PART_BYTES)
-  checkNumber('decidedAtMs', commit.decidedAtMs)
-  if (commit.name !== undefined) checkText('name', commit.name, MAX_NAME_BYTES)
-  if (commit.meta !== undefined) checkText('meta', commit.meta, MAX_META_BYTES)
-  if (commit.branches.length === 0 || commit.branches.length > MAX_BRANCHES) {
-    refuse(`a commit record holds 1 to ${MAX_BRANCHES} branches, not ${commit.branches.length}`)
-  }
-  const seen = new Set<string>()
-  for (const branch of commit.branches) {
-    checkText('bqual', branch.bqual, MAX_XID_PART_BYTES)
-    checkText('participant', branch.participant, MAX_XID_PART_BYTES)
-    checkText('server identity', branch.server.server, MAX_SERVER_BYTES)
-    checkNumber('startedAtMs', branch.server.startedAtMs)
-    if (branch.server.timeline !== undefined) {
-      checkText('timeline', branch.server.timeline, MAX_TIMELINE_BYTES)
-    }
-    if (branch.xid8 !== undefined) checkText('xid8', branch.xid8, MAX_XID8_BYTES)
-    if (seen.has(branch.bqual)) refuse(`two branches have the bqual ${branch.bqual}`)
-    seen.add(branch.bqual)
   }
 }
 
@@ -248,7 +208,8 @@ function encodeCommit(writer: ByteWriter, commit: CommitRecord, servers: ServerN
   writer.u8(commit.branches.length)
   for (const branch of commit.branches) {
     const { xid8, participant, server } = branch
-    const named = parseBqual(branch.bqual).participant !== participant
+    const named =
+      branch.bqual !== participant && parseBqual(branch.bqual).participant !== participant
     writer.u8((branch.marker ? 1 : 0) | (xid8 === undefined ? 0 : 2) | (named ? 4 : 0))
     writer.shortText(branch.bqual)
     if (named) writer.shortText(participant)
@@ -356,7 +317,9 @@ function decodeCommit(body: ByteReader, servers: ServerNames): CommitRecord {
 function decodeBranch(body: ByteReader, servers: ServerNames): BranchRecord {
   const flags = decodeFlags(body, 7)
   const bqual = body.shortText()
-  const participant = (flags & 4) === 0 ? parseBqual(bqual).participant : body.shortText()
+  const usual = parseBqual(bqual).participant
+  const participant = (flags & 4) === 0 ? usual : body.shortText()
+  if ((flags & 4) !== 0 && participant === usual) throw new MalformedError('a needless name')
   const named = servers.at(body.u16())
   if (named === undefined) throw new MalformedError('a branch names a server that is not there')
   const timeline = named.timeline === undefined ? {} : { timeline: named.timeline }
@@ -386,17 +349,4 @@ function decodeFixed(body: ByteReader, length: number): string {
   const text = body.bytes(length).toString('latin1')
   if (!/^[0-9a-z]+$/.test(text)) throw new MalformedError('an id has other than digits and letters')
   return text
-}
-
-function checkText(what: string, text: string, maxBytes: number): void {
-  if (Buffer.byteLength(text) > maxBytes) refuse(`${what} is longer than ${maxBytes} bytes`)
-  if (LONE_SURROGATE.test(text)) refuse(`${what} is not well-formed Unicode`)
-}
-
-function checkNumber(what: string, value: number): void {
-  if (!Number.isFinite(value)) refuse(`${what} is not a finite number`)
-}
-
-function refuse(reason: string): never {
-  throw new UnanimousError('INVALID_OPTION', reason)
 }

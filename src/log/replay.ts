@@ -1,11 +1,11 @@
 /**
  * Replay: reads a segment and tells the decided prefix, a torn tail and damage apart.
  *
- * One batch is in flight at a time, and the next one is written only after the last one is durable, so
- * a crash can tear nothing but the batch behind the last whole one. From the page where the next batch
- * would begin:
+ * One batch is in flight at a time, and the next one is written only after the last one is durable,
+ * so a crash can tear nothing but the batch behind the last whole one. From the page where the next
+ * batch would begin:
  *
- *   valid            decided. One copy is enough; the other is reported, and repaired by the rewrite
+ *   valid            decided. One copy is enough; the other is reported, and mended by the rewrite
  *                    into a fresh segment before anything is acted on
  *   not valid, and a frame of the segment with this number or a higher one lies further on
  *                    damage: something that was acknowledged is gone
@@ -16,7 +16,8 @@
  *   blank            the end
  *
  * The header and the checkpoint were durable before the segment had its name: a crash cannot tear
- * them, so they are whole or it is damage. So is a file that is shorter or longer than its header says.
+ * them, so they are whole or it is damage. So is a file that is shorter or longer than its header
+ * says.
  */
 import { LogCorruptError, messageOf, UnanimousError } from '../errors.ts'
 import { MalformedError } from './bytes.ts'
@@ -109,10 +110,8 @@ function readHeader(
   number: number,
   repaired: number[],
 ): SegmentHeader {
-  const first = bytes.subarray(0, PAGE_BYTES)
-  const second = bytes.subarray(PAGE_BYTES, 2 * PAGE_BYTES)
-  const header =
-    decodeHeader(first) ?? decodeHeader(second) ?? mergeCopies(first, second, decodeHeader)
+  const [first, second] = headerPages(bytes)
+  const header = findHeader(bytes)
   if (header === undefined) throw new LogCorruptError(path, 0, 'the header is damaged')
   if (header.version !== FORMAT_VERSION) {
     throw new UnanimousError('LOG_UNREADABLE', `${path} has format version ${header.version}`, {
@@ -128,6 +127,16 @@ function readHeader(
     throw new LogCorruptError(path, bytes.length, message)
   }
   return header
+}
+
+/** The header of a segment, of whatever version, from its first copy, its second one, or both. */
+export function findHeader(bytes: Buffer): SegmentHeader | undefined {
+  const [first, second] = headerPages(bytes)
+  return decodeHeader(first) ?? decodeHeader(second) ?? mergeCopies(first, second, decodeHeader)
+}
+
+function headerPages(bytes: Buffer): [Buffer, Buffer] {
+  return [bytes.subarray(0, PAGE_BYTES), bytes.subarray(PAGE_BYTES, 2 * PAGE_BYTES)]
 }
 
 function apply(frame: Frame, path: string, state: LogState, isFirst: boolean): LogRecord[] {

@@ -5,13 +5,13 @@
  *   spare                  the segment before it, blank again, or being made so: the next one
  *   next                   the first segment of a new log, until it has its name
  *
- *   roll   header and checkpoint into the spare ─► durable ─► rename to its number ─► directory durable
- *          ─► the old segment becomes the spare
+ *   roll   header and checkpoint into the spare ─► durable ─► rename to its number ─►
+ *          directory durable ─► the old segment becomes the spare
  *
- * Crash at any arrow: before the rename is durable the old segment is the highest one and whole; after
- * it the new one is whole, for it was durable before it had its name. Whatever else lies there carries
- * a lower number or no number at all. So two segments at rest, three during a roll, and an old segment
- * is overwritten only after nothing needs it.
+ * Crash at any arrow: before the rename is durable the old segment is the highest one and whole;
+ * after it the new one is whole, for it was durable before it had its name. Whatever else lies
+ * there carries a lower number or no number at all. So two segments at rest, three during a roll,
+ * and an old segment is overwritten only after nothing needs it.
  *
  * Recycling writes over blocks that the file already has, so a full disk cannot stop it: only the
  * making of the first two segments can meet ENOSPC, and no decision waits for either.
@@ -21,19 +21,23 @@ import { invariant } from '../invariant.ts'
 import { type FileSystem, type OpenFile, writeAll } from './file-system.ts'
 import {
   blankSector,
-  encodeFrame,
   encodeHeader,
   FIRST_FRAME_PAGE,
   type FramePlace,
   framePages,
   PAGE_BYTES,
+  PAYLOAD_START,
+  sealFrame,
 } from './frame.ts'
 
 export const SPARE_NAME = 'spare'
 export const NEXT_NAME = 'next'
 const SEGMENT_NAME = /^segment-(\d{10})\.log$/
-/** Blank pages are written in pieces, so that a force in between does not wait for the whole. */
-const BLANK_PIECE_BYTES = 512 * 1024
+/**
+ * Blank pages are forced piece by piece: a batch in between waits for one piece, not for the whole
+ * segment (measured: 18 ms at the 99th percentile with one sync at the end).
+ */
+const BLANK_PIECE_BYTES = 256 * 1024
 
 export interface StoreSeams {
   readonly files: FileSystem
@@ -48,7 +52,7 @@ export interface SegmentPlan {
   readonly createdAtMs: number
   readonly firstBatch: number
   /** The encoded records of the checkpoint, as of the moment when it is written. */
-  records(): readonly Uint8Array[]
+  payload(): Buffer
 }
 
 /**
@@ -122,7 +126,7 @@ export class SegmentStore {
     return { salt: this.#salt, batch: this.#batch, firstPage: this.#page, chain: this.#chain }
   }
 
-  /** Makes one batch durable: both copies of the frame that was encoded for {@link place}. */
+  /** Makes one batch durable: both copies of the frame that was sealed for {@link place}. */
   async force(bytes: Buffer, digest: Buffer): Promise<void> {
     const pages = bytes.length / PAGE_BYTES
     invariant(2 * pages <= this.pagesLeft, 'a frame does not fit its segment')
@@ -140,8 +144,8 @@ export class SegmentStore {
   }
 
   /**
-   * Makes the first segment of this life of the log, in the spare of the last one when there is one.
-   * What it leaves of older segments becomes the spare.
+   * Makes the first segment of this life of the log, in the spare of the last one when there is
+   * one. What it leaves of older segments becomes the spare.
    */
   async start(plan: SegmentPlan, older: readonly string[]): Promise<void> {
     const building = this.#path(older.length === 0 ? NEXT_NAME : SPARE_NAME)
@@ -164,8 +168,8 @@ export class SegmentStore {
   }
 
   /**
-   * Makes a spare, or waits for the one that is being made. Rejects when that fails; afterwards it is
-   * `missing`, and what there was of it is gone.
+   * Makes a spare, or waits for the one that is being made. Rejects when that fails; afterwards it
+   * is `missing`, and what there was of it is gone.
    */
   prepareSpare(): Promise<void> {
     const spare = this.#spare
@@ -174,7 +178,9 @@ export class SegmentStore {
     return this.#makeSpare()
   }
 
-  /** Makes a spare of the segment that was left by {@link roll} or {@link start}, if there is one. */
+  /**
+   * Makes a spare of the segment that was left by {@link roll} or {@link start}, if there is one.
+   */
   recycle(): Promise<void> {
     return this.#spare.state === 'recycling' ? this.#makeSpare() : this.#spare.work
   }
@@ -196,7 +202,9 @@ export class SegmentStore {
       },
       async (cause: unknown) => {
         spare.state = 'missing'
-        if (isOutOfSpace(cause)) await this.#seams.files.unlink(path)
+        // What there is of it takes space that decisions do not need; there may be no file at all.
+        const { files } = this.#seams
+        if (isOutOfSpace(cause) && (await files.stat(path)) !== undefined) await files.unlink(path)
         throw cause
       },
     )
@@ -207,15 +215,16 @@ export class SegmentStore {
   async #blank(path: string): Promise<string> {
     const { files, randomBytes } = this.#seams
     const found = await files.stat(path)
-    if (found !== undefined && found.size !== this.#segmentBytes) await files.unlink(path)
+    const reused = found?.size === this.#segmentBytes
+    if (found !== undefined && !reused) await files.unlink(path)
     const salt = Buffer.from(randomBytes(8)).toString('hex')
     const piece = Buffer.alloc(Math.min(BLANK_PIECE_BYTES, this.#segmentBytes), blankSector(salt))
-    const file = await files.open(path, 'write')
+    const file = await files.open(path, reused ? 'force' : 'write')
     try {
       for (let at = 0; at < this.#segmentBytes; at += piece.length) {
         await writeAll(file, [piece.subarray(0, this.#segmentBytes - at)], at)
+        await file.sync()
       }
-      await file.sync()
     } catch (cause) {
       await file.close().catch(() => undefined)
       throw cause
@@ -228,13 +237,13 @@ export class SegmentStore {
   async #publish(building: string, salt: string, plan: SegmentPlan): Promise<void> {
     const { files, failpoints } = this.#seams
     const { number, logId, createdAtMs, firstBatch } = plan
-    const records = plan.records()
+    const payload = plan.payload()
     const segmentBytes = this.#segmentBytes
     const header = encodeHeader({ segmentBytes, number, salt, createdAtMs, firstBatch, logId })
-    const payloadBytes = records.reduce((sum, record) => sum + record.length, 0)
-    const target = Buffer.alloc(framePages(payloadBytes) * PAGE_BYTES)
+    const target = Buffer.alloc(framePages(payload.length) * PAGE_BYTES)
+    payload.copy(target, PAYLOAD_START)
     const place = { salt, batch: firstBatch, firstPage: FIRST_FRAME_PAGE, chain: header.digest }
-    const frame = encodeFrame(target, place, records)
+    const frame = sealFrame(target, place, payload.length)
     const page = FIRST_FRAME_PAGE + (2 * frame.bytes.length) / PAGE_BYTES
     invariant(page * PAGE_BYTES < segmentBytes, 'a checkpoint does not fit its segment')
 

@@ -22,6 +22,14 @@ import type {
 } from '../protocol/vocabulary.ts'
 import type { Xid } from '../xid.ts'
 
+/** A branch's right to a connection. */
+export interface Seat {
+  /** The connection is there. */
+  taken(): void
+  /** The connection has gone back, or will not come. */
+  left(): void
+}
+
 /** What a transaction asks of a participant when it makes a branch. */
 export interface BranchRequest {
   readonly gtrid: string
@@ -35,6 +43,32 @@ export interface BranchRequest {
    * @throws TransactionError when the transaction takes no further work
    */
   enlist(): number
+  /**
+   * Waits until the branch may ask its pool for a connection (rule 9).
+   *
+   * @param poolSize - connections that the pool may open; `Infinity`: any number
+   * @param boundMs - how long to wait, in ms
+   * @returns `undefined` when the time is over first
+   */
+  seat(poolSize: number, boundMs: number): Promise<Seat | undefined>
+  /**
+   * Names of the savepoints around the caller, outermost first. The branch sets those that it does
+   * not have before it runs the caller's statement. Each name is a plain SQL identifier.
+   */
+  savepoints(): readonly string[]
+  /**
+   * Runs `work` outside of the ambient transaction. Connections are made in it: what they report
+   * later belongs to no transaction.
+   */
+  outside<T>(work: () => T): T
+}
+
+/** What the running code belongs to, as a participant's drop-in pool asks it. */
+export interface AmbientBranch<Handle = unknown> {
+  /** The participant's branch in the transaction around the caller; one that has ended refuses. */
+  current(): Branch<Handle> | undefined
+  /** Runs `work` outside of the ambient transaction. */
+  outside<T>(work: () => T): T
 }
 
 export interface Branch<Handle = unknown> {
@@ -45,6 +79,19 @@ export interface Branch<Handle = unknown> {
   readonly xid: Xid | undefined
   /** Whether a statement has reached for a connection: the branch takes part. */
   readonly enlisted: boolean
+
+  /**
+   * Another handle, as if a connection were taken from the pool: transactions that are begun on it
+   * are nested, and are balanced by themselves.
+   */
+  checkOut(): Handle
+
+  /**
+   * Ends the savepoint of that name, if the branch has it, after the statements before.
+   *
+   * @throws what the server refuses it with. A roll-back that failed dooms the branch.
+   */
+  endSavepoint(name: string, how: 'release' | 'rollback'): Promise<void>
 
   /**
    * Ends the application's part: every further statement is rejected with `because`. Answers what
@@ -79,8 +126,9 @@ export interface Branch<Handle = unknown> {
   rollback(): Promise<Settlement>
 
   /**
-   * Lets go of a prepared branch as it is: its connection is destroyed and nothing is sent. For the
-   * one case in which the decision is in doubt and either verb could contradict it (rule 2).
+   * Lets go of the branch as it is: its connection is destroyed and nothing is sent. For a prepared
+   * branch whose decision is in doubt, which either verb could contradict (rule 2), and for a
+   * `commitOnePhase` whose server has gone silent: that then answers `unknown`.
    */
   abandon(): void
 }

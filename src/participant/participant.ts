@@ -14,7 +14,7 @@ import type {
   Settlement,
 } from '../protocol/vocabulary.ts'
 import type { Xid } from '../xid.ts'
-import type { Branch, BranchRequest } from './branch.ts'
+import type { AmbientBranch, Branch, BranchRequest } from './branch.ts'
 
 /** What a participant is told when it is made. */
 export interface ParticipantContext {
@@ -30,10 +30,13 @@ export interface ParticipantWarning {
   readonly hint?: string
 }
 
-/** What an adapter's factory answers. `Handle` is the type that the application works with. */
-export interface ParticipantDefinition<Handle = unknown> {
+/**
+ * What an adapter's factory answers. `Handle` is the type that the application works with in a
+ * transaction, `Pool` that of the pool which it gave.
+ */
+export interface ParticipantDefinition<Handle = unknown, Pool = unknown> {
   /** Makes the participant. Connects to nothing yet. */
-  create(context: ParticipantContext): Participant<Handle>
+  create(context: ParticipantContext): Participant<Handle, Pool>
 }
 
 /** What was learned of a server at first contact. */
@@ -42,6 +45,36 @@ export interface Capabilities {
   readonly server: string
   /** Whether the table `unanimous_branch` exists: branches then carry a marker row. */
   readonly markers: boolean
+}
+
+/**
+ * - `unfit`: two-phase commit is not safe, or not possible: the participant is refused
+ * - `allowed`: would be `unfit`, and the configuration takes it by name
+ * - `unwise`: safe, and worth a change
+ * - `unread`: could not be looked at
+ */
+export type Severity = 'unfit' | 'allowed' | 'unwise' | 'unread'
+
+/** What two-phase commit would trip over, in a server, a pool or between them. */
+export interface Finding {
+  /** Stable: match on it. */
+  readonly code: string
+  readonly severity: Severity
+  /** One factual line. */
+  readonly message: string
+  /** What mends it: statements for the server, parted by `; `, or an option. */
+  readonly mend: string
+  /** The mend takes effect when the server starts again. */
+  readonly restart?: true
+}
+
+/** Everything that can be learned of a participant without changing it. */
+export interface Examination extends Capabilities {
+  /** The server's clock less ours, in ms; exact to one round trip. */
+  readonly clockSkewMs: number
+  /** Settings that bear on two-phase commit, as the server spells them; `null` when hidden from us. */
+  readonly settings: Readonly<Record<string, string | null>>
+  readonly findings: readonly Finding[]
 }
 
 /** A prepared branch as its server lists it. */
@@ -55,20 +88,64 @@ export interface PreparedBranch {
   readonly owner?: string
 }
 
-export interface Participant<Handle = unknown> {
+/** A row of `unanimous_log`: a branch of this incarnation may be in this participant. */
+export interface Announcement {
+  /** As a gtrid spells it. */
+  readonly incarnation: string
+  readonly participant: string
+}
+
+/** A row of `unanimous_branch`. */
+export interface SeenMarker {
+  readonly gtrid: string
+  readonly bqual: string
+  /** `open`: it is there, and its branch has not committed so far. Only where a server shows that. */
+  readonly state: 'committed' | 'open'
+  /** `open` (XA): the session that prepared the branch, while it is connected: it may commit next. */
+  readonly session?: string
+}
+
+/** Who else talks to the server. */
+export interface SeenSessions {
+  /**
+   * Sessions that run a statement with the text in it, and those whose next statement may have it:
+   * an idle one that has voted, where the server shows it.
+   */
+  readonly naming: readonly { readonly id: string; readonly statement: string }[]
+  /** The server withholds from us what some sessions run. */
+  readonly hidden: boolean
+  /** Who we are, as the server names the owner of a branch; we always see our own sessions. */
+  readonly user: string
+}
+
+export interface Participant<Handle = unknown, Pool = unknown> {
   readonly name: string
 
   /**
-   * Learns what the server is and whether two-phase commit is safe on it. Cached; concurrent calls
-   * share one attempt; a failed attempt is made again at the next call.
+   * Learns what the server is and whether two-phase commit is safe on it. Cached until the server
+   * is another one or has another start; concurrent calls share one attempt; a failed attempt is
+   * made again at the next call. What is unwise is warned of, once.
    *
    * @throws UnanimousError PARTICIPANT_UNREACHABLE, or PARTICIPANT_UNFIT with the statement that
    * mends it
    */
   contact(): Promise<Capabilities>
 
+  /**
+   * Looks again, at everything, for a person. What is wrong with the server is part of the answer.
+   *
+   * @throws UnanimousError PARTICIPANT_UNREACHABLE
+   */
+  examine(): Promise<Examination>
+
   /** Makes a branch that has touched nothing yet. */
   branch(request: BranchRequest): Branch<Handle>
+
+  /**
+   * A drop-in for the user's pool. While there is an ambient branch, every call belongs to it; while
+   * there is none, the call goes to the plain pool as it is.
+   */
+  ambientPool(ambient: AmbientBranch<Handle>): Pool
 
   /** Whether the driver's error is of a kind that may not come again: a deadlock, a serialization failure… */
   isTransient(cause: unknown): boolean
@@ -115,6 +192,37 @@ export interface Participant<Handle = unknown> {
    */
   listMarkers(gtridPrefix: string, limit: number): Promise<readonly string[]>
 
+  /**
+   * Names participants of an incarnation in `unanimous_log`, on the participant's own connection.
+   * Resolves once the rows are durable; rows that are there already stay. `false`, and nothing is
+   * written, where one of the two tables is missing.
+   *
+   * @throws UnanimousError PARTICIPANT_UNREACHABLE or PARTICIPANT_UNFIT
+   */
+  announce(logId: string, incarnation: string, participants: readonly string[]): Promise<boolean>
+
+  /**
+   * Every row of `unanimous_log` of a log; `undefined` where one of the two tables is missing.
+   *
+   * @throws UnanimousError PARTICIPANT_UNREACHABLE or PARTICIPANT_UNFIT
+   */
+  announced(logId: string): Promise<readonly Announcement[] | undefined>
+
+  /**
+   * The markers of these transactions, read in a new snapshot and waiting for no branch. A fence is
+   * no marker.
+   *
+   * @throws UnanimousError PARTICIPANT_UNREACHABLE or PARTICIPANT_UNFIT
+   */
+  markersOf(gtrids: readonly string[]): Promise<readonly SeenMarker[]>
+
+  /**
+   * Sessions of the server, less our own, whose statements contain the text.
+   *
+   * @throws UnanimousError PARTICIPANT_UNREACHABLE or PARTICIPANT_UNFIT
+   */
+  sessions(naming: string): Promise<SeenSessions>
+
   /** The statements that create the tables of `unanimous init`, for a DBA to read or run. */
   initStatements(): readonly string[]
 
@@ -131,6 +239,9 @@ export interface Participant<Handle = unknown> {
 
 /** The handle type behind a definition. */
 export type HandleOf<D> = D extends ParticipantDefinition<infer Handle> ? Handle : never
+
+/** The pool type behind a definition. */
+export type PoolOf<D> = D extends ParticipantDefinition<unknown, infer Pool> ? Pool : never
 
 /** Per-participant isolation, or one level for all. */
 export type IsolationChoice<Names extends string = string> =

@@ -23,47 +23,6 @@ export interface AnswerLog {
   end(gtrid: string): Promise<void>
 }
 
-/**
- * Reads a settlement of a branch that must be committed. `undefined`: not known yet, try again.
- */
-export async function answerOf(
-  participant: Participant,
-  xid: Xid,
-  evidence: BranchEvidence,
-  settlement: Settlement,
-): Promise<BranchAnswer | undefined> {
-  switch (settlement.kind) {
-    case 'answered':
-      return 'committed'
-    case 'later':
-    case 'unknown':
-      return undefined
-    case 'absent':
-      return proveAbsent(participant, xid, evidence)
-  }
-}
-
-/** How a branch that must be committed, and is not listed, ended. */
-export async function proveAbsent(
-  participant: Participant,
-  xid: Xid,
-  evidence: BranchEvidence,
-): Promise<BranchAnswer | undefined> {
-  const proof = await participant.prove(xid, evidence)
-  switch (proof.kind) {
-    case 'committed':
-      return 'committed'
-    case 'rolled-back':
-      return 'heuristic-rollback'
-    case 'look-again':
-      return undefined
-    case 'none':
-      // Another server's silence about a branch that it never held is no answer at all.
-      if (proof.life === 'other-server') return undefined
-      return proof.life === 'same' ? 'committed-unproven' : 'heuristic-hazard'
-  }
-}
-
 interface Open {
   readonly gtrid: string
   readonly branches: readonly BranchRecord[]
@@ -80,6 +39,8 @@ export class Settlements {
   /** Ended, but the end is not durable: after a crash the marker would be asked for again. */
   readonly #ending: Set<string> = new Set()
 
+  readonly #warned: Set<string> = new Set()
+
   /** @param ended - called once the end is durable, with the participants that carry a marker */
   constructor(
     log: AnswerLog,
@@ -89,6 +50,46 @@ export class Settlements {
     this.#log = log
     this.#events = events
     this.#ended = ended
+  }
+
+  /**
+   * Reads a settlement of a branch that must be committed. `undefined`: not known yet, try again.
+   */
+  async answerOf(
+    participant: Participant,
+    xid: Xid,
+    evidence: BranchEvidence,
+    settlement: Settlement,
+  ): Promise<BranchAnswer | undefined> {
+    switch (settlement.kind) {
+      case 'answered':
+        return 'committed'
+      case 'later':
+      case 'unknown':
+        return undefined
+      case 'absent':
+        return this.proveAbsent(participant, xid, evidence)
+    }
+  }
+
+  /** How a branch that must be committed, and is not listed, ended. */
+  async proveAbsent(
+    participant: Participant,
+    xid: Xid,
+    evidence: BranchEvidence,
+  ): Promise<BranchAnswer | undefined> {
+    const proof = await participant.prove(xid, evidence)
+    switch (proof.kind) {
+      case 'committed':
+        return 'committed'
+      case 'rolled-back':
+        return 'heuristic-rollback'
+      case 'look-again':
+        return undefined
+      case 'none':
+        if (proof.life === 'other-server') return this.#notAnswered(participant.name, xid)
+        return proof.life === 'same' ? 'committed-unproven' : 'heuristic-hazard'
+    }
   }
 
   /** Follows a commit that has become durable, or was found in the log at start. */
@@ -101,9 +102,21 @@ export class Settlements {
     this.#endWhenAllAnswered(gtrid)
   }
 
+  /** Whether a branch of this commit has not answered yet, or not as it was decided. */
+  isOpen(gtrid: string): boolean {
+    return this.#open.has(gtrid)
+  }
+
   /** Whether the log may still be asked for this transaction after a crash at this moment. */
   isNeeded(gtrid: string): boolean {
     return this.#open.has(gtrid) || this.#ending.has(gtrid)
+  }
+
+  /** Whether some database is known to have committed its branch. */
+  isConfirmed(gtrid: string): boolean {
+    const open = this.#open.get(gtrid)
+    if (open === undefined) return this.#ending.has(gtrid)
+    return [...open.answers.values()].includes('committed')
   }
 
   /** Records an answer. A second answer of the same branch changes nothing. */
@@ -135,6 +148,19 @@ export class Settlements {
     return new Promise((resolve) => {
       open.changed.push(resolve)
     })
+  }
+
+  /** Another server's silence about a branch that it never held is no answer at all. */
+  #notAnswered(participant: string, xid: Xid): undefined {
+    if (this.#warned.has(participant)) return undefined
+    this.#warned.add(participant)
+    this.#events.emit('participant:warning', {
+      participant,
+      code: 'OTHER_SERVER',
+      message: `${participant} is not the server that prepared ${xid.gtrid}`,
+      hint: 'Its decision is kept. Lead the participant back to that server, or settle the branch there by hand.',
+    })
+    return undefined
   }
 
   #endWhenAllAnswered(gtrid: string): void {

@@ -19,10 +19,10 @@ import type { DecisionLog } from '../log/decision-log.ts'
 import type { LiveTransactions } from '../participant/live.ts'
 import type { Participant, PreparedBranch } from '../participant/participant.ts'
 import type { Registry } from '../participant/registry.ts'
-import { answerOf, proveAbsent, type Settlements } from '../participant/settle.ts'
+import type { Settlements } from '../participant/settle.ts'
 import { type Resolution, resolve } from '../protocol/resolution.ts'
 import type { BranchAnswer } from '../protocol/vocabulary.ts'
-import type { Xid } from '../xid.ts'
+import { parseGtrid, type Xid } from '../xid.ts'
 
 export interface RecoveryContext {
   readonly registry: Registry
@@ -31,6 +31,8 @@ export interface RecoveryContext {
   readonly settlements: Settlements
   readonly events: Events
   readonly failpoints: Failpoints
+  /** Whether a log of this id is beside ours under a root: its branches are no orphans. */
+  isSibling?(logId: string): Promise<boolean>
   /** Stops the coordinator: it must not decide any more. */
   stop(cause: unknown): void
 }
@@ -83,6 +85,7 @@ export async function recoverParticipant(
         else unsettled += 1
         break
       case 'orphan':
+        if (await isSiblings(context, resolution.branch)) break
         reported.push({ id: resolution.branch.id, why: `of ${resolution.why}` })
         break
       case 'unconfigured':
@@ -99,6 +102,12 @@ export async function recoverParticipant(
     }
   }
   return { participant: participant.name, committed, rolledBack, unsettled, reported }
+}
+
+async function isSiblings(context: RecoveryContext, { xid }: PreparedBranch): Promise<boolean> {
+  const logId = xid === undefined ? undefined : parseGtrid(xid.gtrid)?.logId
+  if (logId === undefined || logId === context.log.logId) return false
+  return (await context.isSibling?.(logId)) ?? false
 }
 
 const EMPTY: Omit<PassReport, 'participant'> = {
@@ -123,9 +132,12 @@ async function observe(
   context: RecoveryContext,
   participant: Participant,
 ): Promise<Resolution<PreparedBranch>[]> {
-  const { log } = context
+  const { log, settlements } = context
   const before = context.live.snapshot()
-  const settleable = log.pending().filter(({ record }) => !before.has(record.gtrid))
+  // The log learns of answers up to a second late; under load that is hundreds of ended branches.
+  const settleable = log
+    .pending()
+    .filter(({ record: { gtrid } }) => !before.has(gtrid) && settlements.isOpen(gtrid))
   const listed = await participant.list()
   await context.failpoints('recover:listed')
   const live = context.live.snapshot()
@@ -152,11 +164,11 @@ async function commitBranch(
   await context.failpoints('recover:before-settle')
   let answer: BranchAnswer | undefined
   if (resolution.kind === 'absent') {
-    answer = await proveAbsent(participant, xid, record)
+    answer = await context.settlements.proveAbsent(participant, xid, record)
   } else {
     const settlement = await participant.settle(xid, 'commit')
     await context.failpoints('recover:after-settle')
-    answer = await answerOf(participant, xid, record, settlement)
+    answer = await context.settlements.answerOf(participant, xid, record, settlement)
   }
   if (answer === undefined) return false
   await context.failpoints('recover:before-answered')

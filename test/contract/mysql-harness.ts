@@ -4,8 +4,14 @@
 import { createConnection, createPool } from 'mysql2/promise'
 import { systemClock } from 'unanimous/adapter'
 import { type MysqlHandle, mysql } from 'unanimous/mysql2'
-import { wireProxy } from '../support/wire-proxy.ts'
-import type { ContractHarness, Opened, OpenOptions, RawSession, Row } from './harness.ts'
+import type {
+  ContractHarness,
+  Opened,
+  OpenOptions,
+  RawSession,
+  Row,
+} from '../../adapters/contract/harness.ts'
+import { wireProxy } from '../../adapters/contract/wire-proxy.ts'
 
 export function mysqlHarness(url: string): ContractHarness {
   return {
@@ -13,6 +19,7 @@ export function mysqlHarness(url: string): ContractHarness {
     session: () => mysqlSession(url),
     sessionId: 'SELECT CONNECTION_ID() AS id',
     sleep: (seconds) => `SELECT SLEEP(${seconds})`,
+    lockWaits: 'SELECT @@innodb_lock_wait_timeout AS row_wait, @@lock_wait_timeout AS table_wait',
     killSession: (id) => `KILL ${Number(id)}`,
     verbs: { prepare: 'XA PREPARE', commitOnePhase: 'ONE PHASE', commit: 'XA COMMIT' },
     dooming: {
@@ -21,8 +28,8 @@ export function mysqlHarness(url: string): ContractHarness {
       elsewhere: ['BEGIN', 'INSERT INTO item VALUES (9, 9)'],
     },
     control: [
-      'BEGIN',
-      'start transaction read only',
+      'begin; select 1',
+      'commit release',
       'COMMIT',
       '/* tidy */ commit',
       '# note\ncommit',
@@ -66,8 +73,11 @@ async function open(url: string, options: OpenOptions): Promise<Opened> {
     multipleStatements: options.merges ?? false,
   })
   const warnings: string[] = []
-  const participant = mysql(pool, { answerMs: options.answerMs ?? 10_000 }).create({
-    name: 'shop',
+  const participant = mysql(pool, {
+    answerMs: options.answerMs ?? 10_000,
+    ...(options.lockTimeoutMs === undefined ? {} : { lockTimeoutMs: options.lockTimeoutMs }),
+  }).create({
+    name: options.name ?? 'shop',
     clock: systemClock,
     warn: (warning) => warnings.push(warning.code),
   })
@@ -80,8 +90,9 @@ async function open(url: string, options: OpenOptions): Promise<Opened> {
     run: async (branch, text) => rowsOf((await (branch.handle as MysqlHandle).query(text))[0]),
     async leak(text) {
       const connection = await pool.getConnection()
-      await connection.query(text)
+      const [answer] = await connection.query(text)
       connection.release()
+      return rowsOf(answer)
     },
     pool: () => countsOf(pool.pool),
     async close() {

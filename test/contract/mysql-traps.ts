@@ -4,7 +4,13 @@
  */
 import assert from 'node:assert/strict'
 import type { MysqlHandle } from 'unanimous/mysql2'
-import { branchOf, eventually, pause, type RawSession, sealed } from './harness.ts'
+import {
+  branchOf,
+  eventually,
+  pause,
+  type RawSession,
+  sealed,
+} from '../../adapters/contract/harness.ts'
 import {
   both,
   type ContractCase,
@@ -14,9 +20,9 @@ import {
   ids,
   listed,
   xidOf,
-} from './stage.ts'
+} from '../../adapters/contract/stage.ts'
 
-async function isMariadb(session: RawSession): Promise<boolean> {
+export async function isMariadb(session: RawSession): Promise<boolean> {
   const [row] = await session.run('SELECT VERSION() AS version')
   return /mariadb/i.test(String(row?.['version']))
 }
@@ -40,10 +46,11 @@ export const xa: readonly ContractCase[] = [
     await holder.run('INSERT INTO item VALUES (5, 5)')
     await holder.run("XA END 'other','app',4660")
     await holder.run("XA PREPARE 'other','app',4660")
+    await opened.participant.contact()
     const [found] = await opened.participant.list()
     assert.equal(found?.id, "'other','app',4660")
     assert.equal(found?.xid, undefined)
-    assert.deepEqual(opened.warnings, (await isMariadb(other)) ? [] : ['FOREIGN_FORMAT_ID'])
+    assert.deepEqual(opened.warnings, (await isMariadb(other)) ? [] : ['foreign-format-id'])
     await holder.run("XA ROLLBACK 'other','app',4660")
     holder.close()
   }),
@@ -217,7 +224,7 @@ export const statements: readonly ContractCase[] = [
     { merges: true },
   ),
   contract(
-    'a branch that the application ended behind another statement is a refusal',
+    'B: XA END / XA PREPARE without START: a branch that the application ended is a refusal',
     async ({ opened, other }) => {
       const branch = branchOf(opened)
       await opened.run(branch, 'SELECT 1')
@@ -232,7 +239,7 @@ export const statements: readonly ContractCase[] = [
     { merges: true },
   ),
   contract(
-    'votes, commits in one phase and refuses in merged packets',
+    'B: multipleStatements:true: votes, commits in one phase and refuses in merged packets',
     async ({ opened, other }) => {
       const first = branchOf(opened)
       await opened.run(first, 'INSERT INTO item VALUES (1, 1)')

@@ -2,13 +2,14 @@
 import { createPool as createCallbackPool } from 'mysql2'
 import { createConnection, createPool, type PoolOptions } from 'mysql2/promise'
 import { type ParticipantWarning, systemClock } from 'unanimous/adapter'
+import { participantContract } from 'unanimous/contract'
 import { type MysqlOptions, type MysqlOwnConnection, type MysqlPool, mysql } from 'unanimous/mysql2'
 import { afterAll, describe, expect, test } from 'vitest'
+import { GTRID_PREFIX, requestOf } from '../../adapters/contract/harness.ts'
 import { testDatabases } from '../support/databases.ts'
-import { GTRID_PREFIX } from './harness.ts'
 import { mysqlHarness, mysqlSession } from './mysql-harness.ts'
+import { rows } from './mysql-rows.ts'
 import { statements, xa } from './mysql-traps.ts'
-import { participantContract } from './participant-contract.ts'
 
 const { mysql: database } = await testDatabases()
 const harness = mysqlHarness(database.url)
@@ -20,7 +21,7 @@ describe(`contract on ${SERVER}`, () => {
 })
 
 describe(`traps on ${SERVER}`, () => {
-  for (const one of [...xa, ...statements]) test(one.name, () => one.run(harness))
+  for (const one of [...xa, ...statements, ...rows]) test(one.name, () => one.run(harness))
 })
 
 describe(`settings and privileges on ${SERVER}`, () => {
@@ -37,13 +38,7 @@ describe(`settings and privileges on ${SERVER}`, () => {
       warn: (warning) => warnings.push(warning),
     })
     ends.push(() => participant.close())
-    let sequence = 0
-    const branch = () => {
-      sequence += 1
-      const gtrid = `${GTRID_PREFIX}${Date.now().toString(36)}${sequence}`
-      const request = { gtrid, isolation: undefined, readOnly: false, enlist: () => 10_000 }
-      return participant.branch(request)
-    }
+    const branch = () => participant.branch(requestOf())
     return { participant, branch, warnings }
   }
 
@@ -78,7 +73,7 @@ describe(`settings and privileges on ${SERVER}`, () => {
     expect(await one.commit()).toEqual({ kind: 'answered' })
   })
 
-  test('a server that does not answer is unreachable, and a statement says so', async () => {
+  test('E: connect error of mysql2: a server that does not answer is unreachable', async () => {
     const url = new URL(database.url)
     url.port = '1'
     const { participant, branch } = participantOver(poolWith({}, url.href))
@@ -163,7 +158,7 @@ describe(`settings and privileges on ${SERVER}`, () => {
     })
   })
 
-  test('a marker table that is not transactional is unfit', async () => {
+  test('B: MyISAM inside XA: a marker table that is not transactional is unfit', async () => {
     await admin(
       `CREATE DATABASE ${database.name}_m`,
       `CREATE TABLE ${database.name}_m.unanimous_branch (gtrid varchar(64)) ENGINE = MyISAM`,

@@ -1,18 +1,26 @@
 /**
  * The contract's harness for PostgreSQL through `pg`.
  */
-import pg from 'pg'
+import pg, { type PoolConfig } from 'pg'
 import { systemClock } from 'unanimous/adapter'
 import { type PgHandle, postgres } from 'unanimous/pg'
-import { wireProxy } from '../support/wire-proxy.ts'
-import type { ContractHarness, Opened, OpenOptions, RawSession, Row } from './harness.ts'
+import type {
+  ContractHarness,
+  Opened,
+  OpenOptions,
+  RawSession,
+  Row,
+} from '../../adapters/contract/harness.ts'
+import { wireProxy } from '../../adapters/contract/wire-proxy.ts'
 
-export function pgHarness(url: string): ContractHarness {
+/** @param config - for the pool, beside its URL and size */
+export function pgHarness(url: string, config: PoolConfig = {}): ContractHarness {
   return {
-    open: (options) => open(url, options ?? {}),
+    open: (options) => open(url, config, options ?? {}),
     session: () => pgSession(url),
     sessionId: 'SELECT pg_backend_pid() AS id',
     sleep: (seconds) => `SELECT pg_sleep(${seconds})`,
+    lockWaits: 'SHOW lock_timeout',
     killSession: (id) => `SELECT pg_terminate_backend(${Number(id)})`,
     verbs: {
       prepare: 'PREPARE TRANSACTION',
@@ -22,11 +30,11 @@ export function pgHarness(url: string): ContractHarness {
     },
     dooming: { statement: 'SELECT 1 / 0', inBranch: [], elsewhere: [] },
     control: [
-      'BEGIN',
-      'start transaction',
       'COMMIT',
       '/* tidy */ commit work',
       '-- up\n;END',
+      'BEGIN; SELECT 1',
+      'commit and chain',
       'ROLLBACK',
       'rollback and chain',
       'ABORT',
@@ -60,17 +68,24 @@ export function pgHarness(url: string): ContractHarness {
   }
 }
 
-async function open(url: string, options: OpenOptions): Promise<Opened> {
+async function open(url: string, config: PoolConfig, options: OpenOptions): Promise<Opened> {
   const target = new URL(url)
   const proxy = await wireProxy(target.hostname, Number(target.port))
   target.host = `127.0.0.1:${proxy.port}`
-  const pool = new pg.Pool({ connectionString: target.href, max: options.poolSize ?? 3 })
+  const pool = new pg.Pool({
+    ...config,
+    connectionString: target.href,
+    max: options.poolSize ?? 3,
+  })
   const clients = new Set<pg.PoolClient>()
   pool.on('connect', (client) => clients.add(client))
   pool.on('remove', (client) => clients.delete(client))
   const warnings: string[] = []
-  const participant = postgres(pool, { answerMs: options.answerMs ?? 10_000 }).create({
-    name: 'ledger',
+  const participant = postgres(pool, {
+    answerMs: options.answerMs ?? 10_000,
+    ...(options.lockTimeoutMs === undefined ? {} : { lockTimeoutMs: options.lockTimeoutMs }),
+  }).create({
+    name: options.name ?? 'ledger',
     clock: systemClock,
     warn: (warning) => warnings.push(warning.code),
   })
@@ -82,8 +97,9 @@ async function open(url: string, options: OpenOptions): Promise<Opened> {
     run: async (branch, text) => rowsOf(await (branch.handle as PgHandle).query(text)),
     async leak(text) {
       const client = await pool.connect()
-      await client.query(text)
+      const answer = await client.query(text)
       client.release()
+      return rowsOf(answer)
     },
     pool: () => ({
       total: pool.totalCount,

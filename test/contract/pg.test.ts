@@ -1,12 +1,13 @@
 /** The participant contract on PostgreSQL, and the traps of database-facts.md that are its own. */
 import pg from 'pg'
 import { systemClock } from 'unanimous/adapter'
+import { participantContract } from 'unanimous/contract'
 import { type PostgresOptions, postgres } from 'unanimous/pg'
 import { afterAll, describe, expect, test } from 'vitest'
+import { GTRID_PREFIX, requestOf } from '../../adapters/contract/harness.ts'
 import { testDatabases } from '../support/databases.ts'
-import { GTRID_PREFIX } from './harness.ts'
-import { participantContract } from './participant-contract.ts'
 import { pgHarness, pgSession } from './pg-harness.ts'
+import { pipelined, rows, unflushed } from './pg-rows.ts'
 import { drivers, votes } from './pg-traps.ts'
 
 const { postgres: database } = await testDatabases()
@@ -18,7 +19,12 @@ describe(`contract on ${SERVER}`, () => {
 })
 
 describe(`traps on ${SERVER}`, () => {
-  for (const one of [...votes, ...drivers]) test(one.name, () => one.run(harness))
+  for (const one of [...votes, ...drivers, ...rows]) test(one.name, () => one.run(harness))
+  for (const one of pipelined) {
+    test(one.name, () => one.run(pgHarness(database.url, { pipeline: true })))
+  }
+  const unflushing = pgHarness(database.url, { options: '-c synchronous_commit=off' })
+  for (const one of unflushed) test(one.name, () => one.run(unflushing))
 })
 
 describe(`settings and privileges on ${SERVER}`, () => {
@@ -38,13 +44,7 @@ describe(`settings and privileges on ${SERVER}`, () => {
       () => pool.end(),
       () => participant.close(),
     )
-    let sequence = 0
-    const branch = () => {
-      sequence += 1
-      const gtrid = `${GTRID_PREFIX}${Date.now().toString(36)}${sequence}`
-      const request = { gtrid, isolation: undefined, readOnly: false, enlist: () => 10_000 }
-      return participant.branch(request)
-    }
+    const branch = () => participant.branch(requestOf())
     return { participant, branch }
   }
 
@@ -77,7 +77,7 @@ describe(`settings and privileges on ${SERVER}`, () => {
     return name
   }
 
-  test('a server that does not answer is unreachable, and a statement says so', async () => {
+  test('E: pool while server is down: a server that does not answer is unreachable', async () => {
     const url = new URL(database.url)
     url.port = '1'
     const { participant, branch } = participantAt(url.href)
@@ -189,7 +189,7 @@ describe(`settings and privileges on ${SERVER}`, () => {
     expect(await participant.prove(xid, promoted)).toEqual({ kind: 'none', life: 'same' })
   })
 
-  test('a vote without its SAVEPOINT and its question would be a yes to nothing', async () => {
+  test('T8: a vote without its SAVEPOINT and its question would be a yes to nothing', async () => {
     const session = await pgSession(database.url)
     await session.run('CREATE TABLE nothing (id int)')
     await session.run(

@@ -255,7 +255,7 @@ describe('rolls every database back', () => {
     await expectUntouched(before)
   })
 
-  it.each(['commit', 'COMMIT WORK', '/* end */ rollback', 'begin', 'start transaction'])(
+  it.each(['commit', 'COMMIT WORK', '/* end */ rollback', 'commit and chain', 'begin; select 1'])(
     'when the callback sends %s',
     async (verb) => {
       for (const name of ['accounts', 'wallets'] as const) {

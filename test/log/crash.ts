@@ -1,8 +1,8 @@
 /**
- * A power loss after every operation of a log's life: its making, its batches, its rolls, its close and
- * the next open. What was not synced is kept or lost, in every combination (in many, where there are
- * too many). Then the log must open, say what its callers were told, take another decision, and keep
- * that over one more power loss.
+ * A power loss after every operation of a log's life: its making, its batches, its rolls, its close
+ * and the next open. What was not synced is kept or lost, in every combination (in many, where
+ * there are too many). Then the log must open, say what its callers were told, take another
+ * decision, and keep that over one more power loss.
  */
 import type { DecisionLog } from '../../src/log/decision-log.ts'
 import { FakeDisk, type Keep, keepNone, type Operation } from '../support/fake-disk.ts'
@@ -91,9 +91,9 @@ async function record(
 }
 
 /**
- * What callers could know when the disk had done so many operations. What they were told came before
- * the next request, so the last knowledge of that many operations is meant; what they had handed over
- * is that of the moment after.
+ * What callers could know when the disk had done so many operations. What they were told came
+ * before the next request, so the last knowledge of that many operations is meant; what they had
+ * handed over is that of the moment after.
  */
 function knownAt({ known }: Life, operations: number): Observer {
   const told = known.findLast((entry) => entry.operations <= operations)?.observer ?? new Observer()

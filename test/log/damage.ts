@@ -1,8 +1,8 @@
 /**
  * Damage to a log at rest. The segment is damaged in place, read, and mended again.
  *
- * Allowed: the log says what it said, or it refuses. Where the damage is confined to one page, nothing
- * may be lost, nor refused, in the last batch.
+ * Allowed: the log says what it said, or it refuses. Where the damage is confined to one page,
+ * nothing may be lost, nor refused, in the last batch.
  */
 import { LogCorruptError } from '../../src/errors.ts'
 import { SECTOR } from '../support/fake-disk.ts'
@@ -81,7 +81,8 @@ class DamageSuite {
         this.#check(`every ${name} replaced by every other`, bytes, this.#isLast(at))
         if (other > at) {
           original.copy(bytes, other, at, at + size)
-          // Sectors that trade places within one batch can be put together again; whole pages cannot.
+          // Sectors that trade places within one batch can be put together again; whole pages
+          // cannot.
           const single = size === SECTOR && near
           this.#check(`every ${name} swapped with every other`, bytes, single)
           original.copy(bytes, other, other, other + size)

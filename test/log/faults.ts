@@ -1,7 +1,7 @@
 /**
- * The n-th request to the disk fails, for every n until a run meets no fault: once, and from then on for
- * ever; with EIO, with ENOSPC, and with a write that takes only a part. Whatever callers were told then
- * must still be true after the process died, and after the power went.
+ * The n-th request to the disk fails, for every n until a run meets no fault: once, and from then
+ * on for ever; with EIO, with ENOSPC, and with a write that takes only a part. Whatever callers
+ * were told then must still be true after the process died, and after the power went.
  */
 import { isDeepStrictEqual } from 'node:util'
 import { FakeDisk, type Fault, keepNone, type Request } from '../support/fake-disk.ts'

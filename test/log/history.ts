@@ -1,13 +1,13 @@
 /**
- * A log of more than 24 batches in two segments, and what it was at each moment: the material of the
- * damage and crash suites.
+ * A log of more than 24 batches in two segments, and what it was at each moment: the material of
+ * the damage and crash suites.
  */
 import type { DecisionLog } from '../../src/log/decision-log.ts'
 import { LogState } from '../../src/log/log-state.ts'
 import { type ReplayedBatch, type ReplayedSegment, replaySegment } from '../../src/log/replay.ts'
 import { segmentNumber } from '../../src/log/segment-store.ts'
 import { FakeDisk } from '../support/fake-disk.ts'
-import { DIRECTORY, testLog } from '../support/test-log.ts'
+import { DIRECTORY, testLog, unawaited } from '../support/test-log.ts'
 import { Observer, shaped } from './observer.ts'
 
 export const SEGMENT_PAGES = 32
@@ -53,7 +53,7 @@ export async function makeHistory(): Promise<History> {
     const gtrids = await decideTogether(log, step)
     // Riding on the next batch: the log must not fill its segments with what is over.
     for (const gtrid of gtrids)
-      if (step % 4 !== 1) void new Observer().settle(log, gtrid, 'committed')
+      if (step % 4 !== 1) unawaited(new Observer().settle(log, gtrid, 'committed'))
     moments.push(moment(disk, moments.at(-1)))
   }
   const resting = moments.filter((here, index) => moments[index + 1]?.number !== here.number)

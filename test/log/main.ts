@@ -15,7 +15,7 @@ import { crash } from './crash.ts'
 import { damage } from './damage.ts'
 import { faults } from './faults.ts'
 import { makeHistory } from './history.ts'
-import { Tally } from './tally.ts'
+import { Tally, type TallyCounts } from './tally.ts'
 import { torn } from './torn.ts'
 
 export const SECTIONS = ['damage', 'torn', 'crash', 'faults'] as const
@@ -51,7 +51,7 @@ function runShard(
   shard: number,
   shards: number,
   sections: readonly string[],
-): Promise<Tally> {
+): Promise<TallyCounts> {
   const args = ['--sample', sample * shards, '--first', shard * sample, '--json']
   const child = fork(
     fileURLToPath(import.meta.url),
@@ -65,9 +65,14 @@ function runShard(
     })
     child.once('exit', (code) => {
       if (output === '') reject(new Error(`a part of the suite ended with exit code ${code}`))
-      else resolve(JSON.parse(output))
+      else resolve(parse(output))
     })
   })
+}
+
+function parse(output: string): TallyCounts {
+  const counts: TallyCounts = JSON.parse(output)
+  return counts
 }
 
 async function main(): Promise<void> {

@@ -12,7 +12,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'log-writer.ts',
     find: '    await this.#store.force(frame.bytes, frame.digest)\n',
     replace:
-      '    for (const entry of batch) entry.resolve()\n    await this.#store.force(frame.bytes, frame.digest)\n',
+      '    for (const entry of batch) entry.onDurable()\n    await this.#store.force(frame.bytes, frame.digest)\n',
   },
   {
     name: 'no sync of a batch',
@@ -41,9 +41,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'no sync of blank pages',
     file: 'segment-store.ts',
-    find: '      await file.sync()\n    } catch (cause) {\n      await file.close().catch(() => undefined)\n      throw cause\n    }\n    await file.close()\n    return salt',
-    replace:
-      '    } catch (cause) {\n      await file.close().catch(() => undefined)\n      throw cause\n    }\n    await file.close()\n    return salt',
+    find: '        await file.sync()\n      }\n',
+    replace: '      }\n',
   },
   {
     name: 'no directory sync',
@@ -83,12 +82,6 @@ export const MUTANTS: readonly Mutant[] = [
     replace: '',
   },
   {
-    name: 'ignore the padding',
-    file: 'frame.ts',
-    find: '  if (!isZero(pages.subarray(end))) return undefined\n',
-    replace: '',
-  },
-  {
     name: 'stop at the first bad frame',
     file: 'replay.ts',
     find: '    if (later !== undefined && later.batch >= batch) {',
@@ -121,29 +114,29 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'answer the wrong waiter',
     file: 'log-writer.ts',
-    find: '    for (const entry of batch) entry.resolve()\n',
+    find: '    for (const entry of batch) entry.onDurable()\n',
     replace:
-      '    for (const entry of batch) entry.resolve()\n    for (const entry of this.#urgent) entry.resolve()\n',
+      '    for (const entry of batch) entry.onDurable()\n    for (const entry of this.#urgent) entry.onDurable()\n',
   },
   {
     name: 'the state runs ahead of the disk',
     file: 'log-writer.ts',
-    find: '    await this.#store.force(frame.bytes, frame.digest)\n    this.#target.fill(0, 0, frame.bytes.length)\n    this.#batch = []\n    for (const entry of batch) this.#state.apply(entry.record, entry.bytes.length)\n',
+    find: '    await this.#store.force(frame.bytes, frame.digest)\n    for (const entry of batch) this.#state.apply(entry.record, entry.bytes)\n',
     replace:
-      '    for (const entry of batch) this.#state.apply(entry.record, entry.bytes.length)\n    await this.#store.force(frame.bytes, frame.digest)\n    this.#target.fill(0, 0, frame.bytes.length)\n    this.#batch = []\n',
+      '    for (const entry of batch) this.#state.apply(entry.record, entry.bytes)\n    await this.#store.force(frame.bytes, frame.digest)\n',
   },
   {
     name: 'the buffer is not cleared behind a shorter frame',
     file: 'log-writer.ts',
-    find: '    this.#target.fill(0, 0, frame.bytes.length)\n',
+    find: '    this.#target.fill(0, PAYLOAD_START, PAYLOAD_START + this.#payloadBytes)\n',
     replace: '',
   },
   {
     name: 'forget before the last answer',
     file: 'log-state.ts',
-    find: '    pending.answers.set(bqual, answer)\n',
+    find: '    pending.answers = new Map(pending.answers).set(bqual, answer)\n',
     replace:
-      "    pending.answers.set(bqual, answer)\n    if (answer === 'heuristic-hazard') this.#pending.delete(gtrid)\n",
+      "    pending.answers = new Map(pending.answers).set(bqual, answer)\n    if (answer === 'heuristic-hazard') this.#pending.delete(gtrid)\n",
   },
   {
     name: 'end without every answer',
@@ -167,8 +160,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'abort after the record was handed over',
     file: 'file-decision-log.ts',
-    find: "    if (register.state === 'open') {",
-    replace: "    if (register.state === 'open' || register.state === 'handed-over') {",
+    find: "    if (register.value === 'open') {",
+    replace: "    if (register.value === 'open' || register.value === 'handed-over') {",
   },
   {
     name: 'presume abort after poison (sweep after poison)',
@@ -179,7 +172,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'forget the register of a failed force',
     file: 'file-decision-log.ts',
-    find: "    if (state === 'handed-over') return\n",
+    find: "    if (value === 'handed-over') return\n",
     replace: '',
   },
   {
@@ -228,14 +221,26 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'no lock',
     file: 'log-lock.ts',
-    find: "if (!(await file.lock('exclusive', Math.max(0, deadline - clock.monotonic())))) {",
-    replace: 'if (deadline < 0) {',
+    find: "while (!(await file.lock('exclusive'))) {",
+    replace: 'while (deadline < 0) {',
   },
   {
     name: 'a copied directory is taken for the original',
     file: 'log-lock.ts',
     find: "  return same ? 'own' : 'copied'",
     replace: "  return same || !same ? 'own' : 'copied'",
+  },
+  {
+    name: 'an answer that an end supersedes is answered before the end is durable',
+    file: 'log-writer.ts',
+    find: "    entry.state = 'superseded'\n",
+    replace: "    entry.state = 'superseded'\n    entry.onDurable()\n",
+  },
+  {
+    name: 'an end supersedes answers of branches that did not commit',
+    file: 'file-decision-log.ts',
+    find: "if (known === answer || known === 'committed')",
+    replace: 'if (known !== undefined)',
   },
   {
     name: 'close drops lazy records',

@@ -1,9 +1,9 @@
 /**
  * Tests the tests: `npx tsx test/log/mutate.ts [name]`.
  *
- * Each mutant is applied to a copy of the sources, where the storage-fault suite runs in its sampled form
- * and then, if that saw nothing, the unit tests of the log. One of them must fail. Prints what caught
- * each; exits with 1 when one lives.
+ * Each mutant is applied to a copy of the sources, where the storage-fault suite runs in its
+ * sampled form and then, if that saw nothing, the unit tests of the log. One of them must fail.
+ * Prints what caught each; exits with 1 when one lives.
  */
 import { spawnSync } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'

@@ -1,14 +1,14 @@
 /**
  * What the callers of a log were told, and whether the log that is there after a crash agrees.
  *
- * A lie is: an acknowledged commit that is gone, one that was answered as aborted and is there, an end
- * that was acknowledged and came back, an answer that was acknowledged and is gone, or a record that is
- * not what was handed over.
+ * A lie is: an acknowledged commit that is gone, one that was answered as aborted and is there, an
+ * end that was acknowledged and came back, an answer that was acknowledged and is gone, or a record
+ * that is not what was handed over.
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { CommitRecord, DecisionLog, PendingDecision } from '../../src/log/decision-log.ts'
 import type { BranchAnswer, BranchRecord } from '../../src/protocol/vocabulary.ts'
-import { transfer } from '../support/test-log.ts'
+import { transfer, unawaited } from '../support/test-log.ts'
 
 export class Observer {
   readonly handed = new Map<string, CommitRecord>()
@@ -64,7 +64,7 @@ export class Observer {
     if (branches === undefined) return
     const offered = branches.map(({ bqual }) =>
       log.answered(gtrid, bqual, answer).then(() => {
-        const answers = this.answers.get(gtrid) ?? new Map()
+        const answers = this.answers.get(gtrid) ?? new Map<string, BranchAnswer>()
         this.answers.set(gtrid, answers.set(bqual, answer))
       }),
     )
@@ -116,7 +116,7 @@ export function shaped(gtrid: string, shape: number): CommitRecord {
 export async function live(log: DecisionLog, observer: Observer, steps: number): Promise<void> {
   for (let step = 0; step < steps; step += 1) {
     if (log.poison !== undefined) return
-    const together = step % 4 === 3 ? 5 : 1
+    const together = step % 4 === 3 ? 3 : 1
     const gtrids: string[] = []
     try {
       for (let n = 0; n < together; n += 1) gtrids.push(log.begin())
@@ -131,7 +131,9 @@ export async function live(log: DecisionLog, observer: Observer, steps: number):
     // Not awaited: these ride on the next force.
     gtrids.forEach((gtrid, n) => {
       if (step % 6 === 5) return
-      void observer.settle(log, gtrid, n === 3 ? 'heuristic-hazard' : 'committed')
+      unawaited(
+        observer.settle(log, gtrid, n === 2 && step % 8 === 3 ? 'heuristic-hazard' : 'committed'),
+      )
     })
     await abortOne(log, observer)
   }

@@ -10,6 +10,8 @@ export const VERDICTS = [
 
 export type Verdict = (typeof VERDICTS)[number]
 
+export type TallyCounts = Pick<Tally, 'cases' | 'outcomes' | 'failures' | 'examples'>
+
 export class Tally {
   readonly cases: Record<string, number> = {}
   readonly outcomes: Record<string, number> = {}
@@ -50,7 +52,7 @@ export class Tally {
     return Object.values(this.failures).reduce((sum, count) => sum + count, 0)
   }
 
-  add(other: Pick<Tally, 'cases' | 'outcomes' | 'failures' | 'examples'>): void {
+  add(other: TallyCounts): void {
     for (const part of ['cases', 'outcomes', 'failures'] as const) {
       for (const [key, count] of Object.entries(other[part])) {
         this[part][key] = (this[part][key] ?? 0) + count

@@ -1,6 +1,7 @@
 /**
- * A power loss in the middle of a batch: any subset of the sectors of both copies may have reached the
- * disk, the others are what they were. The log opens, and the batch is there whole or not at all.
+ * A power loss in the middle of a batch: any subset of the sectors of both copies may have reached
+ * the disk, the others are what they were. The log opens, and the batch is there whole or not at
+ * all.
  */
 import { SECTOR } from '../support/fake-disk.ts'
 import { type History, type Moment, meaning } from './history.ts'

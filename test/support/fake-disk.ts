@@ -1,19 +1,19 @@
 /**
  * A disk in memory that believes nothing until it is synced.
  *
- * It keeps every operation. {@link FakeDisk.afterCrash} rebuilds what a power loss could leave after any
- * prefix of them: what was synced is there, every other sector and every other name is kept or lost as
- * the caller says. A sync that failed leaves its bytes to be read and never makes them durable, also
- * not when a later sync succeeds: that is what Linux does.
+ * It keeps every operation. {@link FakeDisk.afterCrash} rebuilds what a power loss could leave
+ * after any prefix of them: what was synced is there, every other sector and every other name is
+ * kept or lost as the caller says. A sync that failed leaves its bytes to be read and never makes
+ * them durable, also not when a later sync succeeds: that is what Linux does.
  */
 import type { FileStat, FileSystem, OpenFile, OpenMode } from '../../src/log/file-system.ts'
 
 export const SECTOR = 512
 
 export type Operation =
-  | { kind: 'write'; inode: number; position: number; bytes: Buffer }
-  | { kind: 'sync'; inode: number }
-  | { kind: 'failed-sync'; inode: number }
+  | { kind: 'write'; inode: number; opening: number; position: number; bytes: Buffer }
+  | { kind: 'sync'; inode: number; opening: number }
+  | { kind: 'failed-sync'; inode: number; opening: number }
   | { kind: 'create'; path: string; inode: number }
   | { kind: 'rename'; from: string; to: string }
   | { kind: 'unlink'; path: string }
@@ -62,6 +62,7 @@ export class FakeDisk implements FileSystem {
   fault: ((request: Request) => Fault | undefined) | undefined
   onRequest: ((request: Request) => void | Promise<void>) | undefined
   requests = 0
+  #openings = 0
   fsType = 0xef53
   birthNs = 1_000n
   dead = false
@@ -75,6 +76,7 @@ export class FakeDisk implements FileSystem {
   afterKill(): FakeDisk {
     const disk = new FakeDisk(this.#base)
     for (const operation of this.operations) disk.#do(operation)
+    disk.#openings = this.#openings
     return disk
   }
 
@@ -138,9 +140,8 @@ export class FakeDisk implements FileSystem {
   async list(path: string): Promise<readonly string[]> {
     await this.#ask('list', path)
     const prefix = `${path}/`
-    return this.paths()
-      .filter((name) => name.startsWith(prefix))
-      .map((name) => name.slice(prefix.length))
+    const below = this.paths().filter((name) => name.startsWith(prefix))
+    return [...new Set(below.map((name) => name.slice(prefix.length).split('/')[0] ?? ''))]
   }
 
   async makeDirectory(): Promise<void> {}
@@ -148,7 +149,9 @@ export class FakeDisk implements FileSystem {
   async stat(path: string): Promise<FileStat | undefined> {
     await this.#ask('stat', path)
     const inode = this.#now.names.get(path)
-    return inode === undefined ? undefined : this.#stat(inode)
+    if (inode !== undefined) return this.#stat(inode)
+    // A directory is there as long as something is in it.
+    return (await this.list(path)).length === 0 ? undefined : { size: 0, inode: 0n, birthNs: 0n }
   }
 
   async fileSystemType(): Promise<number> {
@@ -161,6 +164,8 @@ export class FakeDisk implements FileSystem {
   }
 
   #file(inode: number, path: string): OpenFile {
+    this.#openings += 1
+    const opening = this.#openings
     const file: OpenFile = {
       write: async (buffers, position) => {
         const all = Buffer.concat(buffers)
@@ -168,7 +173,7 @@ export class FakeDisk implements FileSystem {
         const taken = fault === undefined ? all.length : Math.min(all.length, faultBytes(fault))
         if (taken > 0) {
           const bytes = Buffer.from(all.subarray(0, taken))
-          this.#do({ kind: 'write', inode, position, bytes })
+          this.#do({ kind: 'write', inode, opening, position, bytes })
         }
         if (fault !== undefined && 'error' in fault) throw failure(fault.error, path)
         return taken
@@ -180,7 +185,7 @@ export class FakeDisk implements FileSystem {
       },
       sync: async () => {
         const fault = await this.#ask('sync', path, true)
-        this.#do({ kind: fault === undefined ? 'sync' : 'failed-sync', inode })
+        this.#do({ kind: fault === undefined ? 'sync' : 'failed-sync', inode, opening })
         if (fault !== undefined && 'error' in fault) throw failure(fault.error, path)
       },
       stat: async () => this.#stat(inode),
@@ -241,14 +246,15 @@ function durableOperations(
   count: number,
 ): (boolean | undefined)[] {
   const durable: (boolean | undefined)[] = []
-  const syncedFiles = new Set<number>()
+  // A sync makes durable what went through its own opening of the file, as O_DSYNC does.
+  const synced = new Set<number>()
   let namesSynced = false
   for (let index = count - 1; index >= 0; index -= 1) {
     const operation = operations[index]
-    if (operation?.kind === 'sync') syncedFiles.add(operation.inode)
-    else if (operation?.kind === 'failed-sync') syncedFiles.delete(operation.inode)
+    if (operation?.kind === 'sync') synced.add(operation.opening)
+    else if (operation?.kind === 'failed-sync') synced.delete(operation.opening)
     else if (operation?.kind === 'sync-directory') namesSynced = true
-    else if (operation?.kind === 'write') durable[index] = syncedFiles.has(operation.inode)
+    else if (operation?.kind === 'write') durable[index] = synced.has(operation.opening)
     else durable[index] = namesSynced
   }
   return durable

@@ -4,17 +4,22 @@
  * a test, so that order can be asserted.
  */
 import type {
+  AmbientBranch,
+  Announcement,
   Branch,
   BranchEvidence,
   BranchRequest,
   Capabilities,
   Decision,
+  Examination,
   OnePhaseAnswer,
   Participant,
   ParticipantDefinition,
   PreparedBranch,
   Proof,
   Refusal,
+  SeenMarker,
+  SeenSessions,
   Settlement,
   Vote,
   Xid,
@@ -42,6 +47,8 @@ export interface Script {
   settle?: 'later' | 'lost'
   proof?: Proof
   unreachable?: boolean
+  /** What other sessions run, and whether it is shown. */
+  sessions?: Partial<SeenSessions>
 }
 
 export class FakeParticipant implements Participant<FakeHandle>, ParticipantDefinition<FakeHandle> {
@@ -53,6 +60,8 @@ export class FakeParticipant implements Participant<FakeHandle>, ParticipantDefi
   readonly rolledBack: Set<string> = new Set()
   readonly abandoned: Set<string> = new Set()
   readonly collected: string[] = []
+  /** Rows of `unanimous_log`: log id, incarnation, participant. */
+  readonly rows: Set<string> = new Set()
 
   constructor(trace: string[], script: Script = {}) {
     this.trace = trace
@@ -69,12 +78,27 @@ export class FakeParticipant implements Participant<FakeHandle>, ParticipantDefi
     return Promise.resolve({ server: 'Fake 1.0', markers: this.script.markers ?? false })
   }
 
+  async examine(): Promise<Examination> {
+    return { ...(await this.contact()), clockSkewMs: 0, settings: {}, findings: [] }
+  }
+
   isTransient(cause: unknown): boolean {
     return cause instanceof Error && cause.message === 'deadlock'
   }
 
   branch(request: BranchRequest): Branch<FakeHandle> {
     return new FakeBranch(this, request)
+  }
+
+  /** Works in the ambient branch; without one, notes it. */
+  ambientPool(ambient: AmbientBranch<FakeHandle>): FakeHandle {
+    return {
+      work: async () => {
+        const branch = ambient.current()
+        if (branch === undefined) this.trace.push(`${this.name} plain`)
+        else await branch.checkOut().work()
+      },
+    }
   }
 
   async list(): Promise<readonly PreparedBranch[]> {
@@ -112,6 +136,44 @@ export class FakeParticipant implements Participant<FakeHandle>, ParticipantDefi
 
   async listMarkers(): Promise<readonly string[]> {
     return []
+  }
+
+  async announce(
+    logId: string,
+    incarnation: string,
+    participants: readonly string[],
+  ): Promise<boolean> {
+    this.#reach()
+    if (this.script.markers !== true) return false
+    for (const one of participants) this.rows.add([logId, incarnation, one].join(' '))
+    return true
+  }
+
+  async announced(logId: string): Promise<readonly Announcement[] | undefined> {
+    this.#reach()
+    if (this.script.markers !== true) return undefined
+    this.record('announced')
+    return [...this.rows].flatMap((row) => {
+      const [id, incarnation = '', participant = ''] = row.split(' ')
+      return id === logId ? [{ incarnation, participant }] : []
+    })
+  }
+
+  async markersOf(gtrids: readonly string[]): Promise<readonly SeenMarker[]> {
+    this.#reach()
+    this.record('markers')
+    if (this.script.markers !== true) return []
+    return gtrids.flatMap((gtrid) =>
+      this.committed.has(gid({ gtrid, bqual: this.name }))
+        ? [{ gtrid, bqual: this.name, state: 'committed' as const }]
+        : [],
+    )
+  }
+
+  async sessions(): Promise<SeenSessions> {
+    this.#reach()
+    this.record('sessions')
+    return { naming: [], hidden: false, user: 'fake', ...this.script.sessions }
   }
 
   initStatements(): readonly string[] {
@@ -158,6 +220,14 @@ class FakeBranch implements Branch<FakeHandle> {
 
   get participant(): string {
     return this.#participant.name
+  }
+
+  checkOut(): FakeHandle {
+    return this.handle
+  }
+
+  async endSavepoint(name: string, how: 'release' | 'rollback'): Promise<void> {
+    this.#participant.trace.push(`${this.participant} ${how} ${name}`)
   }
 
   get enlisted(): boolean {

@@ -1,7 +1,16 @@
-/** Opens decision logs on a fake disk or in a folder, with small segments and a clock of the test's own. */
+/**
+ * Opens decision logs on a fake disk or in a folder, with small segments and a clock of the test's
+ * own.
+ */
 import type { Clock, Random } from '../../src/clock.ts'
 import { noFailpoints } from '../../src/failpoint.ts'
-import type { CommitRecord, DecisionLog, LogEvent, OpenedLog } from '../../src/log/decision-log.ts'
+import type {
+  CommitRecord,
+  DecisionLog,
+  LogEvent,
+  OpenedLog,
+  OperatedLog,
+} from '../../src/log/decision-log.ts'
 import type { FileSystem } from '../../src/log/file-system.ts'
 import { type LogOptions, type LogSeams, openFileDecisionLog } from '../../src/log/open-log.ts'
 
@@ -10,7 +19,7 @@ export const SMALLEST_SEGMENT: number = 16 * 4096
 export const SMALL_SEGMENT: number = 64 * 4096
 export const DIRECTORY = '/log'
 
-/** A clock that moves when it is told. */
+/** A clock that moves when it is told, and by itself where the log sleeps: nobody else is awake. */
 export class ManualClock implements Clock {
   #now = 1_000_000
   readonly #timers = new Map<number, { at: number; fire: () => void }>()
@@ -24,10 +33,11 @@ export class ManualClock implements Clock {
     return this.#now
   }
 
-  timer(delayMs: number, fire: () => void): { clear(): void } {
+  timer(delayMs: number, fire: () => void, holds = false): { clear(): void } {
     this.#next += 1
     const id = this.#next
     this.#timers.set(id, { at: this.#now + delayMs, fire })
+    if (holds) queueMicrotask(() => this.advance(delayMs))
     return { clear: () => void this.#timers.delete(id) }
   }
 
@@ -63,7 +73,7 @@ export interface TestLog {
   readonly events: LogEvent[]
   readonly seams: LogSeams
   open(options?: Partial<LogOptions>): Promise<OpenedLog>
-  start(options?: Partial<LogOptions>): Promise<DecisionLog>
+  start(options?: Partial<LogOptions>): Promise<OperatedLog>
 }
 
 export function testLog(files: FileSystem, overrides: Partial<LogSeams> = {}): TestLog {
@@ -129,4 +139,9 @@ export async function endOne(log: DecisionLog, gtrid: string): Promise<void> {
   const branches = log.find(gtrid)?.record.branches ?? []
   const offered = branches.map(({ bqual }) => log.answered(gtrid, bqual, 'committed'))
   await Promise.all([...offered, log.end(gtrid)])
+}
+
+/** For what rides on a later force, or fails with the log: nobody waits for it. */
+export function unawaited(promise: Promise<unknown>): void {
+  promise.catch(() => undefined)
 }

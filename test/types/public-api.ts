@@ -1,6 +1,7 @@
 /** The public API as a compiler sees it; checked by `npm run types`. Nothing here runs. */
-import type { Connection, Pool as MysqlPool, RowDataPacket } from 'mysql2/promise'
-import type { ClientBase, Pool, QueryResult } from 'pg'
+import type { Pool as CallbackPool } from 'mysql2'
+import type { Connection, Pool as MysqlPool, PoolConnection, RowDataPacket } from 'mysql2/promise'
+import type { ClientBase, Pool, PoolClient, QueryResult } from 'pg'
 import { Coordinator, type TransactionError } from 'unanimous'
 import { mysql } from 'unanimous/mysql2'
 import { postgres } from 'unanimous/pg'
@@ -23,8 +24,8 @@ export async function typed(pgPool: Pool, mysqlPool: MysqlPool): Promise<void> {
       const connection: Pick<Connection, 'format' | 'escape'> = tx.shop
       const gtrid: string = tx.gtrid
       // @ts-expect-error there is no such participant
-      tx.lager.query('select 1')
-      return { rows, wallets, client, connection, gtrid }
+      const lager: unknown = tx.lager
+      return { rows, lager, wallets, client, connection, gtrid }
     },
     { name: 'typed', isolation: { ledger: 'serializable' }, readOnly: ['shop'] },
   )
@@ -34,6 +35,9 @@ export async function typed(pgPool: Pool, mysqlPool: MysqlPool): Promise<void> {
   await coordinator.transaction(async () => 1, { readOnly: ['lager'] })
   // @ts-expect-error there is no such isolation level
   await coordinator.transaction(async () => 1, { isolation: 'chaos' })
+
+  // @ts-expect-error there is no such propagation
+  await coordinator.transaction(async () => 1, { propagation: 'never' })
 
   // @ts-expect-error the transaction object uses the name for itself
   await Coordinator.open({ log: './decisions', participants: { commit: postgres(pgPool) } })
@@ -49,4 +53,38 @@ export function outcomes(error: TransactionError): string {
     case 'heuristic':
       return error.outcome
   }
+}
+
+/** Drop-ins have the very types of the pools, so that code for one takes the other. */
+export async function dropIns(
+  pgPool: Pool,
+  promises: MysqlPool,
+  callbacks: CallbackPool,
+): Promise<void> {
+  const coordinator = await Coordinator.open({
+    log: './decisions',
+    participants: { ledger: postgres(pgPool), shop: mysql(promises), other: mysql(callbacks) },
+  })
+  const ledger: Pool = coordinator.pool('ledger')
+  const shop: MysqlPool = coordinator.pool('shop')
+  const other: CallbackPool = coordinator.pool('other')
+  // @ts-expect-error a promise pool is no callback pool
+  const wrong: CallbackPool = coordinator.pool('shop')
+  // @ts-expect-error there is no such participant
+  coordinator.pool('lager')
+
+  await using tx = await coordinator.begin({ name: 'explicit' })
+  const client: PoolClient = tx.ledger
+  const connection: PoolConnection = tx.shop
+  const three: number = await tx.savepoint(async () => 3)
+  tx.afterCommit(() => undefined)
+  const current: Pick<PoolClient, 'query'> | undefined = coordinator.current()?.ledger
+  const outside: number = await coordinator.outside(async () => 1)
+  await tx.commit()
+  await coordinator.transaction(async (inner) => {
+    // @ts-expect-error the callback's own end commits
+    const commit: unknown = inner.commit
+    return commit
+  })
+  void [ledger, shop, other, wrong, client, connection, three, current, outside]
 }

@@ -15,6 +15,7 @@ import type { Action, InspectedTransaction, Inspection } from '../../recovery/in
 import { type OnceReport, recoverOnce } from '../../recovery/once.ts'
 import { EXIT, type ExitCode, exitCodeFor } from '../exit-codes.ts'
 import { type Io, messageLines } from '../io.ts'
+import { logEventLines } from '../log-access.ts'
 import {
   apartTable,
   inspectionJson,
@@ -32,11 +33,23 @@ export interface RecoverOptions extends SessionOptions {
   readonly apply?: boolean
   /** How long to try again what cannot be settled at once, in ms. */
   readonly wait?: number
+  readonly fromDatabases?: boolean
+  /** Log ids, as the operator wrote them. */
+  readonly ownerIsDead?: readonly string[]
+}
+
+/** @throws UnanimousError INVALID_OPTION for `--wait` without `--apply` */
+export function checkWait({ wait, apply: applies }: RecoverOptions): void {
+  if (wait === undefined || applies === true) return
+  throw new UnanimousError('INVALID_OPTION', '--wait is for --apply: a dry run waits for nothing')
 }
 
 export async function recover(io: Io, options: RecoverOptions): Promise<ExitCode> {
-  if (options.wait !== undefined && options.apply !== true) {
-    throw new UnanimousError('INVALID_OPTION', '--wait is for --apply: a dry run waits for nothing')
+  checkWait(options)
+  if (options.ownerIsDead !== undefined) {
+    throw new UnanimousError('INVALID_OPTION', '--owner-is-dead is for --from-databases', {
+      hint: 'A log that is here needs no word: its lock tells whether its owner lives.',
+    })
   }
   return withSession(io, options, (session) =>
     options.apply === true ? apply(io, session, options) : plan(io, session, options),
@@ -172,28 +185,6 @@ function explainLocked(cause: unknown): never {
     hint: 'A running coordinator recovers by itself: `unanimous list` shows what it has. Otherwise end that process, and run this again.',
     cause,
   })
-}
-
-function logEventLines(event: LogEvent): string {
-  switch (event.kind) {
-    case 'tail-cut':
-      return messageLines(
-        `note: a write that a crash cut short was taken off ${event.file}`,
-        `It was never acknowledged; a copy is in ${event.copy}.`,
-      )
-    case 'copy-repaired':
-      return messageLines(
-        `note: a damaged page of ${event.file} was restored from its copy`,
-        undefined,
-      )
-    case 'poisoned':
-      return messageLines(
-        `warning: the log could not be written: ${event.cause.message}`,
-        undefined,
-      )
-    case 'warning':
-      return messageLines(`warning: ${event.message}`, undefined)
-  }
 }
 
 function leftOver({ transactions }: Inspection): readonly InspectedTransaction[] {

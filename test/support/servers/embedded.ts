@@ -37,7 +37,7 @@ export const embedded: Provider = {
       server: [join(bin, 'postgres')],
       initdb: [join(bin, 'initdb')],
     }
-    return await startManaged(build, report, wish.fresh ?? false)
+    return await startManaged(build, report, wish)
   },
 }
 

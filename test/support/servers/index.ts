@@ -14,7 +14,9 @@ import type { MysqlWish, PostgresWish, Server, StartOptions, Wish } from './serv
 export type { Flavour, MysqlWish, PostgresWish, Report, Server, StartOptions } from './server.ts'
 export { Unavailable } from './server.ts'
 
-const PROVIDERS = [environment, docker, machine, embedded, debian]
+/** Those whose settings are ours to choose. */
+const OURS = [machine, embedded, debian]
+const PROVIDERS = [environment, docker, ...OURS]
 
 /** @throws Unavailable, naming each way that was tried and what would help. */
 export async function startPostgres(
@@ -33,8 +35,9 @@ export async function startMysqlFamily(
   return start({ flavours, version: wish.version }, options)
 }
 
-function start(wish: Wish, { report, fresh }: StartOptions): Promise<Server> {
-  return search(PROVIDERS, { ...wish, fresh }, report ?? (() => undefined))
+function start(wish: Wish, { report, fresh, settings }: StartOptions): Promise<Server> {
+  const providers = settings === undefined ? PROVIDERS : OURS
+  return search(providers, { ...wish, fresh, settings }, report ?? (() => undefined))
 }
 
 /** A new, empty database on the server. @returns its URL. @throws if one of that name exists. */

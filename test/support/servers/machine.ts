@@ -25,7 +25,7 @@ export const machine: Provider = {
     for (const flavour of wish.flavours) {
       for (const path of candidates(PROGRAMS[flavour])) {
         try {
-          return await startManaged(await buildAt(path, flavour, wish), report, wish.fresh ?? false)
+          return await startManaged(await buildAt(path, flavour, wish), report, wish)
         } catch (error) {
           if (!(error instanceof Unavailable)) throw error
           refusals.push(`${path} ${messageOf(error)}`)

@@ -25,7 +25,7 @@ import { identify } from './probe.ts'
 import { killTree, signalTree } from './process-tree.ts'
 import { recipeOf } from './recipe.ts'
 import { run, tail } from './run.ts'
-import type { Flavour, Report, Server } from './server.ts'
+import type { Flavour, Report, Server, Wish } from './server.ts'
 import { messageOf } from './server.ts'
 
 const READY_LIMIT_MS = 60_000
@@ -33,15 +33,20 @@ const POLL_MS = 25
 /** Somebody else may take a port between our look and the server's bind. */
 const PORT_TRIES = 3
 
-export async function startManaged(build: Build, report: Report, fresh: boolean): Promise<Server> {
+export async function startManaged(
+  build: Build,
+  report: Report,
+  { fresh, settings }: Pick<Wish, 'fresh' | 'settings'>,
+): Promise<Server> {
   const account = await serverAccount()
   const folder = temporaryFolder(account)
   const guarded = guard({ folder })
   try {
-    const password = fresh
-      ? await initialise(build, folder, account)
-      : await copyTemplate(await templateOf(build, account, report), folder, account)
-    return await launch({ build, account, folder, password, guarded })
+    const password =
+      fresh === true
+        ? await initialise(build, folder, account)
+        : await copyTemplate(await templateOf(build, account, report), folder, account)
+    return await launch({ build, account, folder, password, guarded, settings })
   } catch (error) {
     await guarded.dispose()
     throw error
@@ -112,6 +117,7 @@ interface Place {
   readonly folder: string
   readonly password: string
   readonly guarded: Guarded
+  readonly settings: readonly string[] | undefined
 }
 
 /** One life of the server's process. */
@@ -181,8 +187,8 @@ class ManagedServer implements Server {
   }
 
   private spawn(): Life {
-    const { build, account, folder } = this.place
-    const [file = '', ...args] = recipeOf(build.flavour).command(build, folder, this.port)
+    const { build, account, folder, settings } = this.place
+    const [file = '', ...args] = recipeOf(build.flavour).command(build, folder, this.port, settings)
     const log = openSync(this.logPath(), 'a')
     const child = spawn(file, args, {
       cwd: folder,

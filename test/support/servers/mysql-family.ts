@@ -107,7 +107,12 @@ function program(build: Build, folder: string): string[] {
   return words
 }
 
-export function command(build: Build, folder: string, port: number): string[] {
+export function command(
+  build: Build,
+  folder: string,
+  port: number,
+  own: readonly string[] = [],
+): string[] {
   return [
     ...program(build, folder),
     ...SETTINGS,
@@ -117,6 +122,7 @@ export function command(build: Build, folder: string, port: number): string[] {
     `--socket=${join(folder, 's')}`,
     `--pid-file=${join(folder, 'pid')}`,
     `--tmpdir=${folder}`,
+    ...own,
   ]
 }
 

@@ -21,13 +21,18 @@ export async function initialise(build: Build, place: Place): Promise<void> {
   })
 }
 
-export function command(build: Build, folder: string, port: number): string[] {
+export function command(
+  build: Build,
+  folder: string,
+  port: number,
+  own: readonly string[] = SETTINGS,
+): string[] {
   const settings = [
-    ...SETTINGS,
     'listen_addresses=127.0.0.1',
     'unix_socket_directories=',
     // Files in the data folder, so that a killed server leaves nothing in /dev/shm.
     'dynamic_shared_memory_type=mmap',
+    ...own,
   ]
   const options = settings.flatMap((setting) => ['-c', setting])
   return [...build.server, '-D', join(folder, 'data'), '-p', String(port), ...options]

@@ -8,7 +8,13 @@ import type { Flavour } from './server.ts'
 export interface Recipe {
   /** Fills `data`, which does not exist yet; the superuser's password is in the file `password`. */
   initialise(build: Build, place: Place): Promise<void>
-  command(build: Build, folder: string, port: number): string[]
+  /** @param settings - see StartOptions */
+  command(
+    build: Build,
+    folder: string,
+    port: number,
+    settings: readonly string[] | undefined,
+  ): string[]
   url(password: string, host: string, port: number): string
 }
 

@@ -22,6 +22,7 @@ export interface Wish {
   readonly flavours: readonly Flavour[]
   readonly version?: string | undefined
   readonly fresh?: boolean | undefined
+  readonly settings?: readonly string[] | undefined
 }
 
 export interface Server {
@@ -54,6 +55,11 @@ export interface StartOptions {
    * two PostgreSQL servers must have different system identifiers. Default: false.
    */
   readonly fresh?: boolean | undefined
+  /**
+   * PostgreSQL: `name=value` instead of our own settings. MySQL family: options that follow ours, so
+   * that they win. Servers that somebody else set up, and containers, do not come into question then.
+   */
+  readonly settings?: readonly string[] | undefined
 }
 
 /** One way of getting a server. */

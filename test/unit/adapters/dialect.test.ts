@@ -1,6 +1,6 @@
 /** What is said to the servers, and which of their answers count, without a server. */
 import { describe, expect, test } from 'vitest'
-import { controlVerb, mayHideControl } from '../../../adapters/dialect/control.ts'
+import { controlOf, mayHideControl } from '../../../adapters/dialect/control.ts'
 import { afterPrefix } from '../../../adapters/dialect/markers.ts'
 import * as mysql from '../../../adapters/dialect/mysql.ts'
 import * as mysqlErrors from '../../../adapters/dialect/mysql-errors.ts'
@@ -13,37 +13,70 @@ const XID = { gtrid: GTRID, bqual: 'ledger' }
 
 describe('transaction control', () => {
   test.each([
-    ['begin', 'BEGIN'],
-    ['  Begin;', 'BEGIN'],
-    ['BEGIN ISOLATION LEVEL SERIALIZABLE', 'BEGIN'],
-    ['start /* x */ transaction', 'START TRANSACTION'],
-    ['/* a */ -- b\n commit', 'COMMIT'],
-    ['# c\n;;COMMIT', 'COMMIT'],
-    ['end', 'END'],
-    ['abort', 'ABORT'],
-    ['ROLLBACK', 'ROLLBACK'],
-    ['rollback work', 'ROLLBACK'],
-    ["ROLLBACK PREPARED 'x'", 'ROLLBACK'],
-    ["prepare transaction 'x'", 'PREPARE TRANSACTION'],
-    ["xa end 'a'", 'XA'],
-  ])('%j is %s', (text, verb) => {
-    expect(controlVerb(text)).toBe(verb)
+    ['begin', 'BEGIN', undefined],
+    ['  Begin;', 'BEGIN', undefined],
+    ['BEGIN WORK', 'BEGIN', undefined],
+    ['begin transaction isolation level repeatable read;', 'BEGIN', 'repeatable read'],
+    ['BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY, DEFERRABLE', 'BEGIN', 'serializable'],
+    ['start /* x */ transaction', 'START', undefined],
+    ['start transaction with consistent snapshot, read only', 'START', undefined],
+    ['START TRANSACTION ISOLATION LEVEL READ UNCOMMITTED', 'START', 'read uncommitted'],
+  ])('%j begins, at isolation %s', (text, tag, isolation) => {
+    expect(controlOf(text)).toEqual({ kind: 'begin', tag, isolation })
   })
 
   test.each([
-    'ROLLBACK TO one',
-    'rollback work to savepoint one',
-    'ROLLBACK TRANSACTION TO one',
-    'SAVEPOINT begin',
-    'RELEASE one',
+    ['/* a */ -- b\n commit', 'commit'],
+    ['# c\n;;COMMIT', 'commit'],
+    ['COMMIT AND NO CHAIN;', 'commit'],
+    ['end', 'commit'],
+    ['END TRANSACTION', 'commit'],
+    ['abort', 'rollback'],
+    ['ROLLBACK;', 'rollback'],
+    ['rollback work', 'rollback'],
+    ['set transaction isolation level serializable', 'set'],
+    ['SET LOCAL TRANSACTION READ ONLY', 'set'],
+  ])('%j is %s', (text, kind) => {
+    expect(controlOf(text)).toMatchObject({ kind })
+  })
+
+  test.each([
+    ['SAVEPOINT begin', 'savepoint', 'begin'],
+    ['savepoint "Typeorm_1";', 'savepoint', 'typeorm_1'],
+    ['RELEASE `one`', 'release', 'one'],
+    ['RELEASE SAVEPOINT one', 'release', 'one'],
+    ['ROLLBACK TO one', 'rollback to', 'one'],
+    ['rollback work to savepoint one', 'rollback to', 'one'],
+    ['ROLLBACK TRANSACTION TO one', 'rollback to', 'one'],
+  ])('%j is %s %s', (text, kind, name) => {
+    expect(controlOf(text)).toEqual({ kind, name })
+  })
+
+  test.each([
+    ["ROLLBACK PREPARED 'x'", 'ROLLBACK'],
+    ["COMMIT PREPARED 'x'", 'COMMIT'],
+    ['COMMIT AND CHAIN', 'COMMIT'],
+    ['commit release', 'COMMIT'],
+    ['BEGIN; INSERT INTO t VALUES (1)', 'BEGIN'],
+    ['COMMIT; BEGIN', 'COMMIT'],
+    ["prepare transaction 'x'", 'PREPARE TRANSACTION'],
+    ["xa end 'a'", 'XA'],
+  ])('%j is forbidden %s', (text, verb) => {
+    expect(controlOf(text)).toEqual({ kind: 'forbidden', verb })
+  })
+
+  test.each([
     'BEGIN NOT ATOMIC SELECT 1; END',
     'PREPARE p AS SELECT 1',
+    'SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE',
+    "SET TRANSACTION SNAPSHOT '00000003-0000001B-1'",
+    "set search_path to 'begin'",
     'select 1 -- commit',
     'endpoints',
     'xavier',
     '',
   ])('%j passes', (text) => {
-    expect(controlVerb(text)).toBeUndefined()
+    expect(controlOf(text)).toBeUndefined()
   })
 
   test.each([

@@ -42,15 +42,22 @@ describe('the command line', () => {
     expect(manifest).toHaveProperty('version', out.trim())
   })
 
-  it.each(['list', 'show', 'recover', 'init'])(
-    '%s --help has examples and exit codes',
-    async (name) => {
-      const { code, out, err } = await run(name, '--help')
-      expect([code, err]).toEqual([EXIT.clean, ''])
-      expect(out).toContain(`$ unanimous ${name}`)
-      expect(out).toContain('Exit codes:')
-    },
-  )
+  it.each([
+    'list',
+    'show',
+    'recover',
+    'doctor',
+    'init',
+    'log verify',
+    'log dump',
+    'log compact',
+    'log adopt',
+  ])('%s --help has examples and exit codes', async (name) => {
+    const { code, out, err } = await run(...name.split(' '), '--help')
+    expect([code, err]).toEqual([EXIT.clean, ''])
+    expect(out).toContain(`$ unanimous ${name}`)
+    expect(out).toContain('Exit codes:')
+  })
 
   it.each([
     [['--colour'], 'unknown option'],
@@ -60,6 +67,8 @@ describe('the command line', () => {
     [['show'], 'missing required argument'],
     [['recover', '--wait', 'long', '--apply'], 'A time has a unit'],
     [['recover', '--wait', '5s'], '--wait is for --apply'],
+    [['log'], 'Usage: unanimous log'],
+    [['log', 'repair'], 'unknown command'],
     [[], 'Usage: unanimous'],
   ])('refuses %j', async (args, message) => {
     const { code, out, err } = await run(...args)
@@ -67,7 +76,7 @@ describe('the command line', () => {
     expect(err).toContain(message)
   })
 
-  it.each(['list', 'recover', 'init'])(
+  it.each(['list', 'recover', 'doctor', 'init'])(
     '%s without a configuration says how to write one',
     async (name) => {
       const { code, out, err } = await run(name)

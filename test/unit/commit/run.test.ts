@@ -1,16 +1,20 @@
 /** The live path over participants and a log in memory: every case of the protocol, in order. */
+import { queryObjects } from 'node:v8'
 import { describe, expect, it } from 'vitest'
 import type { Refusal } from '../../../src/adapter.ts'
 import { systemClock } from '../../../src/clock.ts'
+import { createAmbient } from '../../../src/commit/ambient.ts'
 import type { CommitContext, Limits } from '../../../src/commit/context.ts'
 import { checkOptions, type TransactionOptions } from '../../../src/commit/options.ts'
 import { runTransaction } from '../../../src/commit/run.ts'
 import { TransactionError } from '../../../src/errors.ts'
 import { Events } from '../../../src/events.ts'
 import { type Failpoint, noFailpoints } from '../../../src/failpoint.ts'
+import { Announcements } from '../../../src/participant/announcements.ts'
 import { LiveSet } from '../../../src/participant/live.ts'
 import { MarkerCollector } from '../../../src/participant/marker-collector.ts'
 import { createRegistry } from '../../../src/participant/registry.ts'
+import { Seats } from '../../../src/participant/seats.ts'
 import { Settlements } from '../../../src/participant/settle.ts'
 import { type FakeHandle, FakeParticipant, type Script } from '../../support/fake-participant.ts'
 import { MemoryLog } from '../../support/memory-log.ts'
@@ -40,6 +44,9 @@ function world(ledgerScript: Script = {}, shopScript: Script = {}) {
     live,
     settlements: new Settlements(log, events, (gtrid, names) => markers.collect(gtrid, names)),
     markers,
+    ambient: createAmbient(),
+    announcements: new Announcements(registry, log),
+    seats: new Seats(),
     events,
     clock: systemClock,
     failpoints: noFailpoints,
@@ -65,7 +72,8 @@ async function failure(promise: Promise<unknown>): Promise<TransactionError> {
     () => undefined,
     (cause: unknown) => cause,
   )
-  if (!(error instanceof TransactionError)) throw new Error('not a TransactionError', { cause: error })
+  if (!(error instanceof TransactionError))
+    throw new Error('not a TransactionError', { cause: error })
   return error
 }
 
@@ -111,6 +119,14 @@ describe('a transaction with two branches', () => {
       retryable: true,
     })
     expect(nudged).toEqual(['shop'])
+  })
+
+  it('nudges recovery only when the transaction is live no more: else it leaves the branch alone', async () => {
+    const { run, both, live, context } = world({}, { vote: 'lost-prepared', rollback: 'lost' })
+    const liveAtNudge: number[] = []
+    Object.assign(context, { nudge: () => liveAtNudge.push(live.size) })
+    await failure(run(both))
+    expect(liveAtNudge).toEqual([0])
   })
 
   it('rule 2: touches no branch when the force failed', async () => {
@@ -437,5 +453,21 @@ describe('what the application does wrong', () => {
     expect(await failure(promise)).toMatchObject({ code: 'SIGNAL_ABORTED' })
     await live.whenEmpty()
     expect(ledger.rolledBack.size).toBe(1)
+  })
+})
+
+describe('what has ended', () => {
+  it('leaves no promise: a shared one that never resolves had kept one of every transaction', async () => {
+    const { run, both } = world()
+    const { signal } = new AbortController()
+    const some = async (): Promise<number> => {
+      for (let count = 0; count < 100; count += 1) {
+        const work = count % 4 === 1 ? () => Promise.reject(new Error('no')) : both
+        await run(work, { signal }).catch(() => undefined)
+      }
+      return queryObjects(Promise, { format: 'count' })
+    }
+    const before = await some()
+    expect((await some()) - before).toBeLessThan(20)
   })
 })

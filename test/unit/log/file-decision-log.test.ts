@@ -1,8 +1,18 @@
 import { describe, expect, it } from 'vitest'
-import type { DecisionLog } from '../../../src/log/decision-log.ts'
+import { UnanimousError } from '../../../src/errors.ts'
+import type { DecisionLog, OperatedLog } from '../../../src/log/decision-log.ts'
+import { dumpLog } from '../../../src/log/read-log.ts'
 import type { BranchRecord } from '../../../src/protocol/vocabulary.ts'
 import { FakeDisk } from '../../support/fake-disk.ts'
-import { commitOne, SMALLEST_SEGMENT, testLog, transfer } from '../../support/test-log.ts'
+import {
+  commitOne,
+  DIRECTORY,
+  SMALLEST_SEGMENT,
+  type TestLog,
+  testLog,
+  transfer,
+  unawaited,
+} from '../../support/test-log.ts'
 
 describe('the register', () => {
   it('answers commit once the record is durable, to everyone who asks', async () => {
@@ -79,9 +89,9 @@ describe('answers and ends', () => {
     const log = await test.start()
     const gtrid = await commitOne(log)
     expect(() => log.end(gtrid)).toThrow(/ends after/)
-    void log.answered(gtrid, 'ledger', 'committed')
+    unawaited(log.answered(gtrid, 'ledger', 'committed'))
     expect(() => log.end(gtrid)).toThrow(/shop.4711 answered/)
-    void log.answered(gtrid, 'shop.4711', 'committed-unproven')
+    unawaited(log.answered(gtrid, 'shop.4711', 'committed-unproven'))
     const end = log.end(gtrid)
     expect(log.find(gtrid)).toBeDefined()
     test.clock.advance(1000)
@@ -96,9 +106,11 @@ describe('answers and ends', () => {
     const log = await test.start()
     const gtrid = await commitOne(log)
     let durable = false
-    void log.answered(gtrid, 'ledger', 'committed').then(() => {
-      durable = true
-    })
+    unawaited(
+      log.answered(gtrid, 'ledger', 'committed').then(() => {
+        durable = true
+      }),
+    )
     await settle()
     expect(durable).toBe(false)
     test.clock.advance(1000)
@@ -119,7 +131,7 @@ describe('answers and ends', () => {
     const disk = new FakeDisk()
     const log = await testLog(disk).start()
     const gtrid = await commitOne(log)
-    void log.answered(gtrid, 'ledger', 'heuristic-hazard')
+    unawaited(log.answered(gtrid, 'ledger', 'heuristic-hazard'))
     await log.close()
     const [pending] = (await testLog(disk.afterCrash(() => false)).start()).pending()
     expect([...(pending?.answers ?? [])]).toEqual([['ledger', 'heuristic-hazard']])
@@ -129,10 +141,10 @@ describe('answers and ends', () => {
     const disk = new FakeDisk()
     const log = await testLog(disk).start()
     const gtrid = await commitOne(log)
-    void log.answered(gtrid, 'ledger', 'committed')
-    void log.answered(gtrid, 'ledger', 'heuristic-hazard')
-    void log.answered(gtrid, 'shop.4711', 'heuristic-hazard')
-    void log.answered(gtrid, 'shop.4711', 'committed')
+    unawaited(log.answered(gtrid, 'ledger', 'committed'))
+    unawaited(log.answered(gtrid, 'ledger', 'heuristic-hazard'))
+    unawaited(log.answered(gtrid, 'shop.4711', 'heuristic-hazard'))
+    unawaited(log.answered(gtrid, 'shop.4711', 'committed'))
     await log.close()
     const [pending] = (await testLog(disk).start()).pending()
     expect([...(pending?.answers ?? [])]).toEqual([
@@ -144,23 +156,100 @@ describe('answers and ends', () => {
   it('never ends a transaction with a heuristic branch', async () => {
     const log = await testLog(new FakeDisk()).start()
     const gtrid = await commitOne(log)
-    void log.answered(gtrid, 'ledger', 'committed')
-    void log.answered(gtrid, 'shop.4711', 'heuristic-rollback')
+    unawaited(log.answered(gtrid, 'ledger', 'committed'))
+    unawaited(log.answered(gtrid, 'shop.4711', 'heuristic-rollback'))
     expect(() => log.end(gtrid)).toThrow(/ends after/)
+  })
+
+  it('writes nothing, and rolls nowhere, when what was lazy was carried or superseded', async () => {
+    const disk = new FakeDisk()
+    const test = testLog(disk)
+    const log = await test.start()
+    const gtrid = await commitOne(log)
+    unawaited(log.answered(gtrid, 'ledger', 'committed'))
+    unawaited(log.answered(gtrid, 'shop.4711', 'committed'))
+    unawaited(log.end(gtrid))
+    await commitOne(log)
+    const operations = disk.operations.length
+    for (let n = 0; n < 5; n += 1) {
+      test.clock.advance(1000)
+      await settle()
+    }
+    expect(disk.operations.length).toBe(operations)
+  })
+
+  it('writes no answer that an end behind it makes needless, and answers both together', async () => {
+    const disk = new FakeDisk()
+    const test = testLog(disk)
+    const log = await test.start()
+    const gtrid = await commitOne(log)
+    let told = 0
+    for (const bqual of ['ledger', 'shop.4711']) {
+      unawaited(
+        log.answered(gtrid, bqual, 'committed').then(() => {
+          told += 1
+        }),
+      )
+    }
+    const end = log.end(gtrid)
+    await settle()
+    expect(told).toBe(0)
+    test.clock.advance(1000)
+    await end
+    expect(told).toBe(2)
+    const kinds = []
+    for await (const { records } of dumpLog(DIRECTORY, disk)) {
+      kinds.push(...records.map(({ type }) => type))
+    }
+    expect(kinds).toContain('end')
+    expect(kinds).not.toContain('answered')
   })
 
   it('takes an answer or an end of what was ended before as said already', async () => {
     const test = testLog(new FakeDisk())
     const log = await test.start()
     const gtrid = await commitOne(log)
-    void log.answered(gtrid, 'ledger', 'committed')
-    void log.answered(gtrid, 'shop.4711', 'committed')
+    unawaited(log.answered(gtrid, 'ledger', 'committed'))
+    unawaited(log.answered(gtrid, 'shop.4711', 'committed'))
     const end = log.end(gtrid)
     const late = log.answered(gtrid, 'ledger', 'committed')
     test.clock.advance(1000)
     await Promise.all([end, late])
     await log.answered(gtrid, 'ledger', 'committed')
     await log.end(gtrid)
+  })
+})
+
+describe('an operator', () => {
+  const entry = { action: 'forget', who: 'ada', host: 'db1', reason: 'settled by hand' }
+
+  it('forgets a decision that no end could, and stays on record', async () => {
+    const disk = new FakeDisk()
+    const log = await testLog(disk).start()
+    const gtrid = await commitOne(log)
+    unawaited(log.answered(gtrid, 'ledger', 'heuristic-hazard'))
+    await log.forget({ ...entry, gtrid })
+    expect(log.find(gtrid)).toBeUndefined()
+    const restarted = disk.afterCrash(() => false)
+    expect((await testLog(restarted).start()).pending()).toEqual([])
+    const records = []
+    for await (const batch of dumpLog(DIRECTORY, restarted)) records.push(...batch.records)
+    expect(records).toContainEqual({
+      type: 'operator',
+      ...entry,
+      gtrid,
+      bqual: '',
+      atMs: 1_000_000,
+    })
+  })
+
+  it('is told what cannot be recorded, and what is not pending', async () => {
+    const log = await testLog(new FakeDisk()).start()
+    const long = { ...entry, gtrid: 'x', reason: 'r'.repeat(1025) }
+    await expect(log.operator(long)).rejects.toMatchObject({ code: 'INVALID_OPTION' })
+    await expect(log.forget({ ...entry, gtrid: 'x' })).rejects.toMatchObject({
+      code: 'TRANSACTION_UNKNOWN',
+    })
   })
 })
 
@@ -236,6 +325,8 @@ describe('poison', () => {
       await expect(log.decide(transfer(open))).rejects.toMatchObject({ code: 'LOG_POISONED' })
       await expect(log.abort(second)).rejects.toMatchObject({ code: 'LOG_POISONED' })
       expect(await log.abort(open)).toBe('abort')
+      // The batch that failed may hold it: nothing is presumed of what is not live.
+      await expect(log.abort('una1-elsewhere')).rejects.toMatchObject({ code: 'LOG_POISONED' })
       log.release(second)
       expect(log.register(second)).toBe('handed-over')
       await log.close()
@@ -251,9 +342,7 @@ describe('poison', () => {
     const outcomes: string[] = []
     for (let n = 0; n < 20 && log.poison === undefined; n += 1) {
       const gtrid = log.begin()
-      outcomes.push(
-        await log.decide(transfer(gtrid)).catch((cause: { code: string }) => cause.code),
-      )
+      outcomes.push(await log.decide(transfer(gtrid)).catch(codeOf))
       log.release(gtrid)
     }
     expect(outcomes.at(-1)).toBe('LOG_POISONED')
@@ -262,13 +351,28 @@ describe('poison', () => {
 })
 
 describe('space', () => {
-  it('refuses begin, and no decision, when there is no space for a spare segment', async () => {
+  it('makes both segments before the first transaction, or does not start', async () => {
     const disk = new FakeDisk()
-    const test = testLog(disk)
     disk.fault = ({ kind, path }) =>
       kind === 'write' && path.endsWith('spare') ? { error: 'ENOSPC' } : undefined
+    const test = testLog(disk)
+    await expect(test.start()).rejects.toMatchObject({ code: 'LOG_FULL' })
+    disk.fault = undefined
     const log = await test.start()
-    await settle()
+    disk.fault = ({ kind, path }) =>
+      kind === 'open' && !disk.paths().includes(path) ? { error: 'ENOSPC' } : undefined
+    for (let n = 0; n < 100; n += 1) {
+      const gtrid = await commitOne(log)
+      unawaited(log.answered(gtrid, 'ledger', 'committed'))
+      unawaited(log.answered(gtrid, 'shop.4711', 'committed'))
+      unawaited(log.end(gtrid))
+    }
+    await log.close()
+    await (await test.start()).close()
+  })
+
+  it('refuses begin, and no decision, when there is no space for a spare segment', async () => {
+    const { disk, test, log } = await withoutSpare()
     const live = beginAll(log)
     expect(live.length).toBeGreaterThan(5)
     // Each forced by itself: the worst that can happen to the space.
@@ -280,6 +384,28 @@ describe('space', () => {
     beginAll(log)
     await settle()
     expect(beginAll(log).length).toBeGreaterThan(0)
+  })
+
+  it('lets lazy records wait while only decisions have a place', async () => {
+    const { test, log } = await withoutSpare()
+    const live = beginAll(log)
+    const [first = '', ...others] = live
+    await log.decide(transfer(first))
+    let durable = 0
+    for (let n = 0; n < 100; n += 1) {
+      const answer = n % 2 === 0 ? 'heuristic-hazard' : 'heuristic-rollback'
+      unawaited(
+        log.answered(first, 'ledger', answer).then(() => {
+          durable += 1
+        }),
+      )
+      test.clock.advance(1000)
+      await settle()
+    }
+    expect(durable).toBeLessThan(100)
+    for (const gtrid of others) expect(await log.decide(transfer(gtrid))).toBe('commit')
+    expect(log.poison).toBeUndefined()
+    await log.close()
   })
 
   it('lets every live transaction decide at its largest, over any number of segments', async () => {
@@ -305,9 +431,9 @@ describe('space', () => {
     const kept = await commitOne(log)
     for (let n = 0; n < 200; n += 1) {
       const gtrid = await commitOne(log)
-      void log.answered(gtrid, 'ledger', 'committed')
-      void log.answered(gtrid, 'shop.4711', 'committed')
-      void log.end(gtrid)
+      unawaited(log.answered(gtrid, 'ledger', 'committed'))
+      unawaited(log.answered(gtrid, 'shop.4711', 'committed'))
+      unawaited(log.end(gtrid))
     }
     await log.close()
     const names = disk.paths()
@@ -334,6 +460,22 @@ describe('close', () => {
   })
 })
 
+/** A log on a disk that is full, and whose spare could not be recycled (copy on write). */
+async function withoutSpare(): Promise<{ disk: FakeDisk; test: TestLog; log: OperatedLog }> {
+  const disk = new FakeDisk()
+  const test = testLog(disk)
+  await (await test.start()).close()
+  let started = false
+  disk.fault = ({ kind, path }) => {
+    if (kind === 'sync-directory') started = true
+    return started && kind === 'open' && path.endsWith('spare') ? { error: 'ENOSPC' } : undefined
+  }
+  const log = await test.start()
+  await settle()
+  expect(disk.paths()).not.toContain(`${DIRECTORY}/spare`)
+  return { disk, test, log }
+}
+
 /** Begins transactions until the log refuses. */
 function beginAll(log: DecisionLog): string[] {
   const live: string[] = []
@@ -359,6 +501,10 @@ function largest(gtrid: string): ReturnType<typeof transfer> {
     }
   })
   return transfer(gtrid, { name: 'n'.repeat(128), meta: 'é'.repeat(512), branches })
+}
+
+function codeOf(cause: unknown): string {
+  return cause instanceof UnanimousError ? cause.code : String(cause)
 }
 
 function syncs(disk: FakeDisk): number {

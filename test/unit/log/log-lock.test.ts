@@ -8,8 +8,8 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { nodeFileSystem } from '../../../src/log/node-file-system.ts'
-import { readLog } from '../../../src/log/read-log.ts'
-import { SMALL_SEGMENT, testLog, transfer } from '../../support/test-log.ts'
+import { readLog, verifyLog } from '../../../src/log/read-log.ts'
+import { SMALL_SEGMENT, testLog, transfer, unawaited } from '../../support/test-log.ts'
 
 const CHILD = fileURLToPath(new URL('../../support/log-child.ts', import.meta.url))
 let root = ''
@@ -130,14 +130,40 @@ describe('on a real disk', { timeout: 30_000 }, () => {
         await log.decide(transfer(gtrid))
         log.release(gtrid)
         if (n % 20 === 0) continue
-        void log.answered(gtrid, 'ledger', 'committed')
-        void log.answered(gtrid, 'shop.4711', 'committed')
-        void log.end(gtrid)
+        unawaited(log.answered(gtrid, 'ledger', 'committed'))
+        unawaited(log.answered(gtrid, 'shop.4711', 'committed'))
+        unawaited(log.end(gtrid))
       }
       await log.close()
     }
     expect((await readLog(directory, nodeFileSystem)).pending).toHaveLength(9)
     expect(test.events).toEqual([])
+  })
+})
+
+describe('a reader without the lock', { timeout: 30_000 }, () => {
+  it('sees no damage while batches and rolls are under way', async () => {
+    const options = { directory, allowUnsafeFileSystem: true, segmentBytes: SMALL_SEGMENT }
+    const test = testLog(nodeFileSystem, { nextTurn: (run) => void setImmediate(run) })
+    const log = await test.start(options)
+    let writing = true
+    const writer = (async () => {
+      while (writing) {
+        const gtrid = log.begin()
+        await log.decide(transfer(gtrid))
+        log.release(gtrid)
+        unawaited(log.answered(gtrid, 'ledger', 'committed'))
+        unawaited(log.answered(gtrid, 'shop.4711', 'committed'))
+        unawaited(log.end(gtrid))
+      }
+    })()
+    for (let n = 0; n < 300; n += 1) {
+      const { logId } = await verifyLog(directory, nodeFileSystem)
+      expect(logId).toBe(log.logId)
+    }
+    writing = false
+    await writer
+    await log.close()
   })
 })
 

@@ -9,6 +9,7 @@ import {
   SMALL_SEGMENT,
   seededRandom,
   testLog,
+  transfer,
 } from '../../support/test-log.ts'
 
 describe('incarnations', () => {
@@ -149,6 +150,21 @@ describe('damage that is survived', () => {
     expect(quiet.events).toEqual([])
   })
 
+  it('takes the second copy when the whole first one is gone, however long it was', async () => {
+    const disk = new FakeDisk()
+    const log = await testLog(disk).start()
+    const before = await endOf(disk)
+    const gtrids = Array.from({ length: 9 }, () => log.begin())
+    const meta = 'm'.repeat(1024)
+    await Promise.all(gtrids.map((gtrid) => log.decide(transfer(gtrid, { meta }))))
+    await log.close()
+    const { file, offset } = await endOf(disk)
+    const copy = (offset - before.offset) / 2
+    expect(copy).toBeGreaterThan(2 * 4096)
+    disk.bytes(file).fill(0, before.offset, before.offset + copy)
+    expect((await testLog(disk).start()).pending()).toHaveLength(9)
+  })
+
   it('stops at the loss of every segment', async () => {
     const disk = new FakeDisk()
     const log = await testLog(disk).start()
@@ -197,6 +213,21 @@ describe('copies', () => {
   })
 })
 
+describe('the lock', () => {
+  it('is taken on the file that has the name, also when that was replaced meanwhile', async () => {
+    const disk = new FakeDisk()
+    const test = testLog(disk)
+    let replaced = false
+    disk.onRequest = async ({ kind, path }) => {
+      if (replaced || kind !== 'stat' || !path.endsWith('/lock')) return
+      replaced = true
+      await disk.unlink(path)
+    }
+    await test.start()
+    await expect(test.open()).rejects.toMatchObject({ code: 'LOG_LOCKED' })
+  })
+})
+
 describe('file systems', () => {
   it.each([0x6969, 0xfe534d42, 0xff534d42, 0x01021994])(
     'refuses type %i unless allowed',
@@ -234,6 +265,20 @@ describe('options', () => {
     await larger.close()
     const smaller = await testLog(disk).start({ segmentBytes: SMALL_SEGMENT / 2 })
     expect(smaller.find(gtrid)).toBeDefined()
+    await smaller.close()
+  })
+
+  it('refuses a segment size that what is pending does not fit', async () => {
+    const disk = new FakeDisk()
+    const log = await testLog(disk).start()
+    const meta = 'm'.repeat(1024)
+    for (let n = 0; n < 24; n += 1) await commitOne(log, { meta })
+    await log.close()
+    const test = testLog(disk)
+    await expect(test.start({ segmentBytes: SMALL_SEGMENT / 4 })).rejects.toMatchObject({
+      code: 'LOG_FULL',
+    })
+    expect((await test.start()).pending()).toHaveLength(24)
   })
 })
 

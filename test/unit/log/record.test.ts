@@ -3,16 +3,14 @@ import { describe, expect, it } from 'vitest'
 import { MAX_BRANCHES, MAX_META_BYTES, MAX_NAME_BYTES } from '../../../src/log/decision-log.ts'
 import { framePages } from '../../../src/log/frame.ts'
 import { ServerTable } from '../../../src/log/log-state.ts'
+import { decodeRecords, encodeRecord, type LogRecord } from '../../../src/log/record.ts'
 import {
   checkCommit,
-  decodeRecords,
-  encodeRecord,
-  type LogRecord,
   MAX_ANSWERED_BYTES,
   MAX_COMMIT_BYTES,
   MAX_SERVER_BYTES,
   MAX_SERVER_RECORD_BYTES,
-} from '../../../src/log/record.ts'
+} from '../../../src/log/record-limits.ts'
 import type { BranchRecord } from '../../../src/protocol/vocabulary.ts'
 import { transfer } from '../../support/test-log.ts'
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { LogCorruptError } from '../../../src/errors.ts'
-import { encodeFrame, encodeHeader, PAGE_BYTES } from '../../../src/log/frame.ts'
+import { encodeHeader, PAGE_BYTES, PAYLOAD_START, sealFrame } from '../../../src/log/frame.ts'
 import { LogState } from '../../../src/log/log-state.ts'
 import { encodeRecord, type LogRecord } from '../../../src/log/record.ts'
 import { type ReplayedSegment, replaySegment } from '../../../src/log/replay.ts'
@@ -142,7 +142,9 @@ function append(
   }
   const servers = stateOf(segment).servers
   const encoded = encodeRecord(record, servers)
-  const { bytes } = encodeFrame(Buffer.alloc(PAGE_BYTES), place, [encoded])
+  const target = Buffer.alloc(PAGE_BYTES)
+  encoded.copy(target, PAYLOAD_START)
+  const { bytes } = sealFrame(target, place, encoded.length)
   bytes.copy(segment, end)
   bytes.copy(segment, end + PAGE_BYTES)
 }

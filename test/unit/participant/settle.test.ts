@@ -77,6 +77,16 @@ describe('the answers of a commit', () => {
     expect(settlements.isNeeded('g')).toBe(true)
   })
 
+  it('confirm a commit once one database is known to hold it', () => {
+    const { settlements } = world()
+    expect(settlements.isConfirmed('g')).toBe(false)
+    settlements.follow('g', BRANCHES)
+    settlements.answer('g', 'shop.7', 'committed-unproven', 'recovery')
+    expect(settlements.isConfirmed('g')).toBe(false)
+    settlements.answer('g', 'ledger', 'committed', 'recovery')
+    expect(settlements.isConfirmed('g')).toBe(true)
+  })
+
   it('count once: a second answer of a branch changes nothing', () => {
     const { settlements, calls } = world()
     settlements.follow('g', BRANCHES)

@@ -152,6 +152,17 @@ describe('a pass of recovery', () => {
     },
   )
 
+  it('warns once when another server answers in the place of the one that prepared', async () => {
+    const w = world({ proof: { kind: 'none', life: 'other-server' } })
+    const warned: string[] = []
+    w.events.on('participant:warning', ({ code }) => warned.push(code))
+    w.logCommit(w.gtrid(1))
+    await w.pass()
+    await w.pass()
+    expect(warned).toEqual(['OTHER_SERVER'])
+    expect(w.log.pending()).toHaveLength(1)
+  })
+
   it.each([
     [{ kind: 'rolled-back', by: 'marker' }, 'heuristic-rollback'],
     [{ kind: 'none', life: 'restarted' }, 'heuristic-hazard'],
@@ -221,6 +232,16 @@ describe('a pass of recovery', () => {
     w.prepare(w.gtrid(1))
     w.log.poison = new Error('EIO')
     await w.pass()
+    expect(w.trace).toEqual(['ledger list'])
+  })
+
+  it('asks for no proof of a commit that has ended and whose end is not durable yet', async () => {
+    const w = world()
+    const later = (): Promise<void> => new Promise(() => undefined)
+    Object.assign(w.log, { answered: later, end: later })
+    w.logCommit(w.gtrid(1))
+    w.settlements.answer(w.gtrid(1), 'ledger', 'committed', 'live')
+    expect(await w.pass()).toMatchObject({ committed: 0, unsettled: 0 })
     expect(w.trace).toEqual(['ledger list'])
   })
 })

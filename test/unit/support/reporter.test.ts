@@ -5,7 +5,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { countsLine, parseCounts } from '../../support/reporter.ts'
+import { countsLine, parseCounts, parseServerLine, serverLine } from '../../support/reporter.ts'
 
 const REPORTER = fileURLToPath(new URL('../../support/reporter.ts', import.meta.url))
 const VITEST = join(
@@ -25,14 +25,19 @@ afterAll(() => {
 })
 
 /** Runs one test file through the reporter in a process of its own. */
-function lastLine(source: string): { line: string; code: number | null } {
+function run(source: string): { lines: readonly string[]; code: number | null } {
   writeFileSync(join(folder, 'sample.test.js'), `import { test, expect } from 'vitest'\n${source}`)
   writeFileSync(join(folder, 'vitest.config.js'), 'export default { test: {} }')
   const args = [VITEST, 'run', '--root', folder, '--reporter=default', `--reporter=${REPORTER}`]
   const env = { ...process.env }
   delete env['VITEST']
   const { stdout, status } = spawnSync(process.execPath, args, { encoding: 'utf8', env })
-  return { line: stdout.trimEnd().split('\n').at(-1) ?? '', code: status }
+  return { lines: stdout.trimEnd().split('\n'), code: status }
+}
+
+function lastLine(source: string): { line: string; code: number | null } {
+  const { lines, code } = run(source)
+  return { line: lines.at(-1) ?? '', code }
 }
 
 test('counts passed, failed and skipped', () => {
@@ -68,4 +73,22 @@ test('the line can be read back', () => {
     expect(parseCounts(countsLine(counts))).toEqual(counts)
   }
   expect(parseCounts('3 passed')).toBeUndefined()
+})
+
+test('counts the contract and the traps by server, in a line that reads back', () => {
+  const source = `import { describe } from 'vitest'
+    describe('contract on PostgreSQL 15.18', () => {
+      test('T5: a vote', () => {})
+      test('commits', () => {})
+    })
+    describe('traps on PostgreSQL 15.18, killed with kill -9', () => {
+      test('T8, A: an aborted block', () => {})
+      test('E: broken', () => expect(1).toBe(2))
+    })`
+  const { lines } = run(source)
+  const line = 'PostgreSQL 15.18: contract 2, traps 2, failed 1 (T5 T8 A)'
+  expect(lines).toContain(line)
+  const parsed = parseServerLine(line)
+  expect(parsed && serverLine(parsed.server, parsed.counts)).toBe(line)
+  expect(parseServerLine('1 passed, 0 failed')).toBeUndefined()
 })

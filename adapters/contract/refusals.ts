@@ -2,7 +2,7 @@
  * The contract of refusals: what a branch does not take, and how it says so.
  */
 import assert from 'node:assert/strict'
-import { branchOf, GTRID_PREFIX, pause, sealed } from './harness.ts'
+import { branchOf, pause, sealed } from './harness.ts'
 import { type ContractCase, contract, evidenceOf, INSERT, ids } from './stage.ts'
 
 export const refusals: readonly ContractCase[] = [
@@ -63,7 +63,7 @@ export const refusals: readonly ContractCase[] = [
     async ({ opened, other }) => {
       const first = branchOf(opened)
       await opened.run(first, INSERT)
-      const second = branchOf(opened, { boundMs: 100 })
+      const second = branchOf(opened, { enlist: () => 100 })
       await assert.rejects(opened.run(second, 'SELECT id FROM item'), {
         code: 'ACQUIRE_TIMEOUT',
         retryable: true,
@@ -98,12 +98,7 @@ export const refusals: readonly ContractCase[] = [
     const refuse = (): never => {
       throw new Error('no further work')
     }
-    const branch = opened.participant.branch({
-      gtrid: `${GTRID_PREFIX}zz`,
-      isolation: undefined,
-      readOnly: false,
-      enlist: refuse,
-    })
+    const branch = branchOf(opened, { enlist: refuse })
     await assert.rejects(opened.run(branch, INSERT), /no further work/)
     assert.equal(branch.enlisted, false)
   }),

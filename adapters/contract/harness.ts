@@ -2,18 +2,15 @@
  * What the contract suite needs to know of a database and its driver. One harness stands for one
  * adapter on one server.
  */
-import type { Participant } from 'unanimous/adapter'
-import {
-  type Branch,
-  type BranchRequest,
-  type IsolationLevel,
-  systemClock,
-} from 'unanimous/adapter'
-import type { WireProxy } from '../support/wire-proxy.ts'
+import type { Participant } from '../../src/adapter.ts'
+import { type Branch, type BranchRequest, systemClock } from '../../src/adapter.ts'
+import type { WireProxy } from './wire-proxy.ts'
 
 export type Row = Readonly<Record<string, unknown>>
 
 export interface OpenOptions {
+  /** The participant's name. Default: the harness's own choice. */
+  readonly name?: string
   /** Whether the table of marker rows exists. Default: no. */
   readonly markers?: boolean
   /** Connections of the pool. Default: 3. */
@@ -21,6 +18,8 @@ export interface OpenOptions {
   /** Several statements may travel in one packet, where the driver has a switch for it. */
   readonly merges?: boolean
   readonly answerMs?: number
+  /** Default: the adapter's own. */
+  readonly lockTimeoutMs?: number
   /** The case closes the participant itself. */
   readonly closes?: boolean
 }
@@ -33,7 +32,7 @@ export interface Opened {
   /** Runs a statement through a branch's handle, as an application would. */
   run(branch: Branch, text: string): Promise<readonly Row[]>
   /** Runs a text on a connection of the pool and gives it back as it is: a careless borrower. */
-  leak(text: string): Promise<void>
+  leak(text: string): Promise<readonly Row[]>
   pool(): PoolCounts
   close(): Promise<void>
 }
@@ -60,6 +59,8 @@ export interface ContractHarness {
   /** A statement that takes this many seconds. */
   sleep(seconds: number): string
   killSession(id: unknown): string
+  /** A statement that answers how long its session waits for locks. */
+  readonly lockWaits: string
   /** What phase one, and what a commit without it, are called on the wire. */
   readonly verbs: { readonly prepare: string; readonly commitOnePhase: string; commit: string }
   /** A statement after whose failure the branch cannot commit; what comes before it, and where. */
@@ -86,19 +87,24 @@ const LOG_ID = Array.from({ length: 16 }, () => Math.floor(Math.random() * 10)).
 export const GTRID_PREFIX: string = `una1-${LOG_ID}-1.01234567-`
 let sequence = 0
 
-/** A branch as a transaction would ask for it. */
-export function branchOf(
-  opened: Opened,
-  request: { isolation?: IsolationLevel; readOnly?: boolean; boundMs?: number } = {},
-): Branch {
+/** What a transaction would ask a participant for; a gtrid of its own unless one is given. */
+export function requestOf(asked: Partial<BranchRequest> = {}): BranchRequest {
   sequence += 1
-  const asked: BranchRequest = {
+  return {
     gtrid: GTRID_PREFIX + sequence.toString(36),
-    isolation: request.isolation,
-    readOnly: request.readOnly ?? false,
-    enlist: () => request.boundMs ?? 10_000,
+    isolation: undefined,
+    readOnly: false,
+    enlist: () => 10_000,
+    savepoints: () => [],
+    seat: async () => ({ taken: () => undefined, left: () => undefined }),
+    outside: (work) => work(),
+    ...asked,
   }
-  return opened.participant.branch(asked)
+}
+
+/** A branch as a transaction would ask for it. */
+export function branchOf(opened: Opened, asked: Partial<BranchRequest> = {}): Branch {
+  return opened.participant.branch(requestOf(asked))
 }
 
 export const sealed = (): Error => new Error('sealed')

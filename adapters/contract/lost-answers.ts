@@ -16,13 +16,28 @@ import {
 
 export const lostAnswers: readonly ContractCase[] = [
   ...both(
-    'T5: a vote whose answer is lost is unknown, and the branch is listed',
+    'T5: a vote whose answer is lost is unknown, and rolled back it leaves nothing',
     async ({ opened, other, harness }) => {
       const branch = branchOf(opened)
       await opened.run(branch, INSERT)
       opened.proxy.cut(harness.verbs.prepare, 'after')
       assert.equal((await branch.vote()).kind, 'unknown')
       await opened.proxy.cutDone()
+      assert.deepEqual(await branch.rollback(), { kind: 'answered' })
+      assert.deepEqual(await branch.rollback(), { kind: 'answered' })
+      assert.equal(await listed(opened, branch), false)
+      assert.deepEqual(await ids(other), [])
+    },
+  ),
+  ...both(
+    'T5: a vote whose answer is lost is unknown; given up, the branch is listed',
+    async ({ opened, other, harness }) => {
+      const branch = branchOf(opened)
+      await opened.run(branch, INSERT)
+      opened.proxy.cut(harness.verbs.prepare, 'after')
+      assert.equal((await branch.vote()).kind, 'unknown')
+      await opened.proxy.cutDone()
+      branch.abandon()
       assert.equal((await branch.rollback()).kind, 'unknown')
       await eventually('it is listed', () => listed(opened, branch))
       assert.deepEqual(await opened.participant.settle(xidOf(branch), 'abort'), {
@@ -117,7 +132,7 @@ export const lostAnswers: readonly ContractCase[] = [
       await harness.lockMarkers(holder)
       const voting = branch.vote()
       await pause(200)
-      assert.equal((await branch.rollback()).kind, 'unknown')
+      branch.abandon()
       assert.equal((await voting).kind, 'unknown')
       assert.equal(await listed(opened, branch), false, 'nothing yet')
       holder.close()

@@ -2,7 +2,7 @@
  * The contract of a branch's life: how it ends, and what it takes from the application.
  */
 import assert from 'node:assert/strict'
-import type { Branch } from 'unanimous/adapter'
+import type { Branch } from '../../src/adapter.ts'
 import { branchOf, pause, sealed } from './harness.ts'
 import { both, type ContractCase, contract, evidenceOf, INSERT, ids, listed } from './stage.ts'
 
@@ -71,19 +71,10 @@ export const endings: readonly ContractCase[] = [
     assert.deepEqual(await ids(other), [])
     assert.equal(opened.pool().total, 1, 'one connection served them all')
   }),
-  contract('rolls back under a running statement', async ({ opened, other, harness }) => {
-    const branch = branchOf(opened)
-    await opened.run(branch, INSERT)
-    const running = opened.run(branch, harness.sleep(1))
-    await pause(50)
-    assert.equal(branch.seal(sealed)?.code, 'WORK_STILL_RUNNING')
-    assert.deepEqual(await branch.rollback(), { kind: 'answered' })
-    await assert.rejects(running, /sealed/)
-    assert.deepEqual(await ids(other), [])
-  }),
   contract(
     'takes no statement after it was sealed, not even a queued one',
     async ({ opened, other, harness }) => {
+      await opened.participant.contact()
       const branch = branchOf(opened)
       const first = opened.run(branch, harness.sleep(0.2))
       const queued = opened.run(branch, INSERT)

@@ -2,7 +2,7 @@
  * The stage on which each case of the contract plays, and the questions that all cases ask.
  */
 import assert from 'node:assert/strict'
-import type { Branch, BranchEvidence, Vote, Xid } from 'unanimous/adapter'
+import type { Branch, BranchEvidence, Vote, Xid } from '../../src/adapter.ts'
 import {
   type ContractHarness,
   eventually,

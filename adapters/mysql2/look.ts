@@ -1,0 +1,115 @@
+/**
+ * Reads, on the participant's own connection and in the pool's options, what bears on two-phase
+ * commit. What a server refuses to tell becomes part of the answer; what is no server's answer is
+ * thrown.
+ */
+import type { Clock } from '../../src/adapter.ts'
+import type { Learned } from '../dialect/contact.ts'
+import { judge } from '../dialect/findings.ts'
+import * as sql from '../dialect/mysql.ts'
+import { asMysqlError, RMERR } from '../dialect/mysql-errors.ts'
+import { MYSQL_VARIABLES, type MysqlAllow, mysqlFacts } from '../dialect/mysql-findings.ts'
+import type { OwnConnection } from './connections.ts'
+import type { MysqlPoolConfig } from './driver-types.ts'
+import { identityIn, list } from './prove.ts'
+
+export interface MysqlLearned extends Learned {
+  readonly flavour: sql.Flavour
+  /** The marker table's schema; `undefined` when there is no table that we could use. */
+  readonly markerSchema: string | undefined
+}
+
+export interface MysqlLookOptions {
+  readonly clock: Clock
+  readonly pool: MysqlPoolConfig
+  /** Default: the connection's own database. */
+  readonly markerSchema: string | undefined
+  /** A proxy was declared. */
+  readonly proxy: boolean
+  readonly allow: readonly MysqlAllow[]
+}
+
+export async function lookAtMysql(
+  own: OwnConnection,
+  { clock, pool, markerSchema, proxy, allow }: MysqlLookOptions,
+): Promise<MysqlLearned> {
+  const askedAt = clock.now()
+  const [server] = await own.run(sql.SERVER)
+  const clockSkewMs = Number(server?.['now']) - (askedAt + clock.now()) / 2
+  const version = String(server?.['version'])
+  const flavour = sql.flavourOf(version)
+  const identity = identityIn(await own.run(sql.identity(flavour)))
+  const variables = await told(() => readVariables(own))
+  const database = server?.['db']
+  const schema = markerSchema ?? (typeof database === 'string' ? database : undefined)
+  const markerEngine = schema === undefined ? undefined : await readEngine(own, schema)
+  const greeted = own.connection.connection.threadId
+  const threadId = Number(server?.['thread_id'])
+  const facts = mysqlFacts({
+    flavour,
+    version,
+    user: sql.account(String(server?.['account'])),
+    proxy: proxy || greeted === threadId ? undefined : { greeted, threadId },
+    resetOnRelease: pool.resetOnRelease === true,
+    variables,
+    foreign: flavour === 'MySQL' ? await readForeign(own) : [],
+    clockSkewMs,
+    markerTable: `${schema}.unanimous_branch`,
+    markerEngine,
+  })
+  const usable = markerEngine?.toLowerCase() === 'innodb'
+  return {
+    server: `${flavour} ${version.split('-')[0]}`,
+    markers: usable,
+    clockSkewMs: Math.round(clockSkewMs),
+    settings: shown(flavour, variables),
+    findings: judge(facts, allow),
+    identity,
+    flavour,
+    markerSchema: usable ? schema : undefined,
+  }
+}
+
+async function readVariables(own: OwnConnection): Promise<ReadonlyMap<string, string>> {
+  const rows = await own.run(sql.variables(MYSQL_VARIABLES))
+  return new Map(
+    rows.map((row) => [String(row['Variable_name']).toLowerCase(), String(row['Value'])]),
+  )
+}
+
+async function readEngine(own: OwnConnection, schema: string): Promise<string | undefined> {
+  const [table] = await own.run(sql.markerState(schema))
+  return table === undefined ? undefined : String(table['engine'])
+}
+
+/** T1: prepared branches with another formatID than 1 may take ours with them at a restart. */
+async function readForeign(own: OwnConnection): Promise<'denied' | readonly string[]> {
+  const listed = await told(() => list(own, 'MySQL'))
+  if (!(listed instanceof Error)) {
+    return listed.map(({ id }) => id).filter((id) => !id.endsWith(',1'))
+  }
+  if (asMysqlError(listed)?.errno === RMERR) return 'denied'
+  throw listed
+}
+
+function shown(
+  flavour: sql.Flavour,
+  variables: ReadonlyMap<string, string> | Error,
+): Record<string, string | null> {
+  const names = MYSQL_VARIABLES.filter(
+    (name) => flavour === 'MySQL' || name !== 'xa_detach_on_prepare',
+  )
+  return Object.fromEntries(
+    names.map((name) => [name, variables instanceof Error ? null : (variables.get(name) ?? null)]),
+  )
+}
+
+/** What the question answers, or the server's refusal. */
+async function told<T extends object>(ask: () => Promise<T>): Promise<T | Error> {
+  try {
+    return await ask()
+  } catch (cause) {
+    if (asMysqlError(cause) === undefined || !(cause instanceof Error)) throw cause
+    return cause
+  }
+}

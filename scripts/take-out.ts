@@ -1,0 +1,204 @@
+/**
+ * `npm run test:takeout`: takes the handling of one trap after the other out of a copy of the tree,
+ * and expects the trap's test to fail on every server that it concerns. A test that passes without
+ * what it tests proves nothing.
+ *
+ * First every named test must pass on the untouched copy. The last line is `N passed, N failed`;
+ * exits with 1 when a test did not notice, or a patch did not fit.
+ */
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import Table from 'cli-table3'
+import { z } from 'zod'
+import { mysqlSession } from '../test/contract/mysql-harness.ts'
+import { pgSession } from '../test/contract/pg-harness.ts'
+import { type Server, startMysqlFamily, startPostgres } from '../test/support/servers/index.ts'
+import { messageOf } from '../test/support/servers/server.ts'
+import { runCommand } from './run-command.ts'
+import { MYSQL_TAKE_OUTS } from './take-out/mysql.ts'
+import type { At, TakeOut } from './take-out/patch.ts'
+import { POSTGRES_TAKE_OUTS } from './take-out/postgres.ts'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const TREE = [
+  'adapters',
+  'examples',
+  'src',
+  'test',
+  'package.json',
+  'tsconfig.json',
+  'vitest.config.ts',
+]
+
+/** A pair of servers with a copy of the tree: one takes out while the other waits for its servers. */
+interface Cell {
+  readonly folder: string
+  readonly postgres: Server
+  readonly mysql: Server
+}
+
+interface Verdict {
+  readonly takeOut: TakeOut
+  readonly server: string
+  /** `undefined`: it failed as it must. */
+  readonly trouble: string | undefined
+}
+
+const Report = z.object({
+  testResults: z.array(
+    z.object({
+      assertionResults: z.array(z.object({ title: z.string(), status: z.string() })),
+    }),
+  ),
+})
+
+const wanted = process.argv.slice(2)
+const takeOuts = [...MYSQL_TAKE_OUTS, ...POSTGRES_TAKE_OUTS].filter(
+  ({ trap }) => wanted.length === 0 || wanted.includes(trap),
+)
+const unfit = takeOuts.filter((one) => patched(one) === undefined)
+for (const one of unfit)
+  console.error(`does not fit any more: ${one.trap} ${one.what} (${one.file})`)
+
+const started = performance.now()
+const cells = await Promise.all([cell('15', 'mariadb'), cell('18', 'mysql')])
+const verdicts: Verdict[] = []
+try {
+  await Promise.all(cells.map((one) => runCell(one)))
+} finally {
+  for (const { folder, postgres, mysql } of cells) {
+    rmSync(folder, { recursive: true, force: true })
+    await Promise.all([postgres.stop(), mysql.stop()])
+  }
+}
+const table = new Table({
+  head: ['trap', 'taken out', 'test', 'server', 'failed as it must'],
+  style: { head: [], border: [] },
+})
+verdicts.sort((a, b) => takeOuts.indexOf(a.takeOut) - takeOuts.indexOf(b.takeOut))
+for (const { takeOut, server, trouble } of verdicts) {
+  table.push([takeOut.trap, takeOut.what, takeOut.test, server, trouble ?? 'yes'])
+}
+console.log(table.toString())
+const failed = verdicts.filter(({ trouble }) => trouble !== undefined).length + unfit.length
+if (failed > 0) process.exitCode = 1
+console.log(`${takeOuts.length} handlings, ${Math.round((performance.now() - started) / 1000)} s`)
+console.log(`${verdicts.length + unfit.length - failed} passed, ${failed} failed`)
+
+/** The file without the handling; `undefined` when the patch does not fit exactly once. */
+function patched({ file, from, to }: TakeOut, root: string = ROOT): string | undefined {
+  const text = readFileSync(join(root, file), 'utf8')
+  return text.split(from).length === 2 ? text.replace(from, () => to) : undefined
+}
+
+async function cell(version: string, flavour: 'mariadb' | 'mysql'): Promise<Cell> {
+  const folder = mkdtempSync(join(tmpdir(), 'unanimous-take-out-'))
+  for (const name of TREE) cpSync(join(ROOT, name), join(folder, name), { recursive: true })
+  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  const options = { report: (line: string): void => console.error(line) }
+  const postgres = await startPostgres({ version }, options)
+  return { folder, postgres, mysql: await startMysqlFamily({ flavour }, options) }
+}
+
+async function runCell(on: Cell): Promise<void> {
+  const here = takeOuts.filter((one) => !unfit.includes(one) && serverOf(one, on) !== undefined)
+  const before = await run(on, here)
+  for (const takeOut of here) {
+    const server = serverOf(takeOut, on) ?? ''
+    const untouched = statusOf(before, takeOut)
+    if (untouched !== 'passed') {
+      verdicts.push({ takeOut, server, trouble: `untouched, it is ${untouched}` })
+      continue
+    }
+    const trouble = await takeOne(on, takeOut).catch((cause: unknown) => messageOf(cause))
+    verdicts.push({ takeOut, server, trouble })
+    console.error(
+      `${trouble === undefined ? 'ok    ' : 'FAILED'} ${takeOut.trap} on ${server}: ${takeOut.what}`,
+    )
+  }
+}
+
+/** The cell's server that the test concerns, by name. */
+function serverOf({ at }: TakeOut, { postgres, mysql }: Cell): string | undefined {
+  const found = [postgres, mysql].find(({ flavour }) => at.includes(flavour satisfies At))
+  return found === undefined ? undefined : `${found.flavour} ${found.version}`
+}
+
+async function takeOne(on: Cell, takeOut: TakeOut): Promise<string | undefined> {
+  const path = join(on.folder, takeOut.file)
+  const whole = readFileSync(path, 'utf8')
+  writeFileSync(path, patched(takeOut, on.folder) ?? whole)
+  try {
+    const status = statusOf(await run(on, [takeOut]), takeOut)
+    return status === 'failed' ? undefined : `no, it ${status}`
+  } finally {
+    writeFileSync(path, whole)
+    await sweep(on)
+  }
+}
+
+type Results = ReadonlyMap<string, string>
+
+/** `failed` when one of the tests of that title failed, and none is missing. */
+function statusOf(results: Results, { test }: TakeOut): string {
+  const found = [...results].filter(([title]) => title.startsWith(test)).map(([, status]) => status)
+  if (found.length === 0) return 'did not run'
+  return found.find((status) => status === 'failed') ?? found[0] ?? ''
+}
+
+/** Runs the tests of these titles, and nothing else. */
+async function run(on: Cell, some: readonly TakeOut[]): Promise<Results> {
+  const report = join(on.folder, 'report.json')
+  rmSync(report, { force: true })
+  const titles = some.map(({ test }) => test.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+  const files = [...new Set(some.map(({ testFile }) => testFile))]
+  const args = ['run', '--project', 'servers', '--reporter=json', `--outputFile=${report}`]
+  args.push('--testTimeout=20000', '-t', titles.join('|'), ...files)
+  await runCommand('vitest', args, { cwd: on.folder, env: environment(on) })
+  const { testResults } = Report.parse(JSON.parse(readFileSync(report, 'utf8')))
+  const all = testResults.flatMap(({ assertionResults }) => assertionResults)
+  const results = new Map<string, string>()
+  for (const { title, status } of all) {
+    if (status !== 'passed' && status !== 'failed') continue
+    // The same title may stand for several servers or settings: one failure is a failure.
+    if (results.get(title) !== 'failed') results.set(title, status)
+  }
+  return results
+}
+
+function environment({ postgres, mysql }: Cell): Record<string, string> {
+  return {
+    UNANIMOUS_POSTGRES_URL: postgres.url,
+    UNANIMOUS_MYSQL_URL: mysql.url,
+    UNANIMOUS_TEST_POSTGRES: postgres.version,
+    UNANIMOUS_TEST_MYSQL: `${mysql.flavour}:${mysql.version}`,
+  }
+}
+
+/** What a test without its handling left prepared would make the next one fail. */
+async function sweep({ postgres, mysql }: Cell): Promise<void> {
+  const pg = await pgSession(postgres.url)
+  const prepared = await pg.run('SELECT gid, database FROM pg_prepared_xacts')
+  for (const { gid, database } of prepared) {
+    const url = new URL(postgres.url)
+    url.pathname = `/${String(database)}`
+    const session = await pgSession(url.href)
+    await session.run(`ROLLBACK PREPARED '${String(gid).replaceAll("'", "''")}'`).catch(ignore)
+    session.close()
+  }
+  pg.close()
+  const my = await mysqlSession(mysql.url)
+  for (const row of await my.run('XA RECOVER')) {
+    const [data, length] = [Buffer.from(String(row['data'])), Number(row['gtrid_length'])]
+    const parts = [data.subarray(0, length), data.subarray(length)]
+    const xid = parts.map((part) => `X'${part.toString('hex')}'`).join()
+    await my.run(`XA ROLLBACK ${xid},${Number(row['formatID'])}`).catch(ignore)
+  }
+  my.close()
+}
+
+function ignore(): void {
+  // Somebody else was first.
+}

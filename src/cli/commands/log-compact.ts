@@ -1,0 +1,54 @@
+/**
+ * `unanimous log compact`: opens the log as its owner, which writes what is still needed into a
+ * fresh segment, and lets go of it. Damage of one copy is repaired on the way.
+ */
+import { nodeFileSystem } from '../../log/node-file-system.ts'
+import { openFileDecisionLog } from '../../log/open-log.ts'
+import { type LogReport, verifyLog } from '../../log/read-log.ts'
+import { EXIT, type ExitCode } from '../exit-codes.ts'
+import type { Io } from '../io.ts'
+import { type LogCommandOptions, locateLog, logSeams } from '../log-access.ts'
+import { table } from '../print.ts'
+
+/** @throws UnanimousError LOG_UNREADABLE, LOG_CORRUPT, LOG_LOCKED or LOG_COPIED */
+export async function logCompact(io: Io, options: LogCommandOptions): Promise<ExitCode> {
+  const location = await locateLog(io, options)
+  const { directory } = location
+  // Opening a directory without a log would make one.
+  const before = await verifyLog(directory, nodeFileSystem)
+  const diskBefore = await diskBytes(directory)
+  // The size that the application chose stays.
+  const opened = await openFileDecisionLog(
+    { ...location, segmentBytes: before.bytes },
+    logSeams(io),
+  )
+  await (await opened.start()).close()
+  const after = await verifyLog(directory, nodeFileSystem)
+  const head = ['', 'BATCHES', 'RECORDS', 'NOT SETTLED', 'USED', 'ON DISK']
+  const rows = [
+    head.map((title) => io.paint('bold', title)),
+    sizes('before', before, diskBefore),
+    sizes('after', after, await diskBytes(directory)),
+  ]
+  io.out(`log ${directory}  una1-${after.logId}\n${table(rows)}`)
+  return EXIT.clean
+}
+
+function sizes(
+  when: string,
+  { batches, records, pending, end }: LogReport,
+  disk: number,
+): readonly string[] {
+  return [when, String(batches), String(records), String(pending), bytes(end), bytes(disk)]
+}
+
+async function diskBytes(directory: string): Promise<number> {
+  const names = await nodeFileSystem.list(directory)
+  const stats = await Promise.all(names.map((name) => nodeFileSystem.stat(`${directory}/${name}`)))
+  return stats.reduce((sum, stat) => sum + (stat?.size ?? 0), 0)
+}
+
+function bytes(count: number): string {
+  if (count < 1024 * 1024) return `${Math.ceil(count / 1024)} KiB`
+  return `${(count / 1024 / 1024).toFixed(1)} MiB`
+}

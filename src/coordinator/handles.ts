@@ -1,0 +1,22 @@
+/** What the application holds as `tx`, as types over the participants that it configured. */
+import type { TransactionVerbs } from '../commit/handles.ts'
+import type { HandleOf } from '../participant/participant.ts'
+import type { Participants } from '../participant/registry.ts'
+
+/** What the callback of a transaction receives: a handle by participant name. */
+export type TransactionHandles<P extends Participants> = {
+  readonly [N in keyof P & string]: HandleOf<P[N]>
+} & TransactionVerbs
+
+/** A transaction that its holder ends. Disposal rolls back what was not committed. */
+export type OpenTransaction<P extends Participants> = TransactionHandles<P> &
+  AsyncDisposable & {
+    /**
+     * Commits in every database, or in none.
+     *
+     * @throws TransactionError with `outcome`: `rolled-back`, `in-doubt` or `heuristic`
+     */
+    commit(): Promise<void>
+    /** @throws TransactionError TRANSACTION_ENDED when it was committed */
+    rollback(): Promise<void>
+  }

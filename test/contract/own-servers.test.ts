@@ -1,0 +1,259 @@
+/**
+ * Traps that need a server which may be killed, or set up wrongly. The servers are the run's own
+ * versions, started apart.
+ */
+import assert from 'node:assert/strict'
+import { createConnection } from 'mysql2/promise'
+import { Pool } from 'pg'
+import { systemClock } from 'unanimous/adapter'
+import { postgres } from 'unanimous/pg'
+import { afterAll, beforeAll, describe, inject, test } from 'vitest'
+import { branchOf, pause, requestOf, sealed } from '../../adapters/contract/harness.ts'
+import { contract, evidenceOf, INSERT, ids, listed, xidOf } from '../../adapters/contract/stage.ts'
+import {
+  createDatabase,
+  type Server,
+  startMysqlFamily,
+  startPostgres,
+} from '../support/servers/index.ts'
+import { mysqlHarness, mysqlSession } from './mysql-harness.ts'
+import { pgHarness, pgSession } from './pg-harness.ts'
+
+const shared = { postgres: inject('postgres'), mysql: inject('mysql') }
+const isMariadb = shared.mysql.flavour === 'mariadb'
+
+describe(`traps on PostgreSQL ${shared.postgres.version}, as it ships`, () => {
+  test('A: max_prepared_transactions=0: unfit, and the hint is the setting', async () => {
+    const { version } = shared.postgres
+    const server = await startPostgres({ version }, { settings: [] })
+    const pool = new Pool({ connectionString: server.url })
+    const context = { name: 'ledger', clock: systemClock, warn: () => undefined }
+    const participant = postgres(pool).create(context)
+    try {
+      const session = await pgSession(server.url)
+      await session.run('BEGIN')
+      await assert.rejects(session.run("PREPARE TRANSACTION 'x'"), { code: '55000' })
+      await assert.rejects(session.run("COMMIT PREPARED 'x'"), { code: '42704' })
+      session.close()
+      await assert.rejects(participant.contact(), (cause: { code?: string; hint?: string }) => {
+        assert.equal(cause.code, 'PARTICIPANT_UNFIT')
+        assert.match(cause.hint ?? '', /max_prepared_transactions/)
+        return true
+      })
+    } finally {
+      await participant.close()
+      await pool.end()
+      await server.stop()
+    }
+  })
+})
+
+describe(`traps on PostgreSQL ${shared.postgres.version}, with 2 slots, killed with kill -9`, () => {
+  let server: Server
+  let url = ''
+  beforeAll(async () => {
+    const settings = ['max_prepared_transactions=2', 'max_connections=50']
+    server = await startPostgres({ version: shared.postgres.version }, { settings })
+    url = await createDatabase(server, 'ledger')
+  })
+  afterAll(() => server.stop())
+
+  test('A: 81st prepared with limit 80: 53200 is a refusal worth another try', () =>
+    contract('', async ({ opened }) => {
+      const branches = [1, 2, 3].map(() => branchOf(opened))
+      for (const [at, branch] of branches.entries()) {
+        await opened.run(branch, `INSERT INTO item VALUES (${at}, 1)`)
+      }
+      const votes = []
+      for (const branch of branches) votes.push(await branch.vote())
+      assert.deepEqual(
+        votes.map((vote) => vote.kind),
+        ['prepared', 'prepared', 'refused'],
+      )
+      const refusal = votes[2]?.kind === 'refused' ? votes[2].refusal : undefined
+      assert.equal(refusal?.retryable, true)
+      assert.match(refusal?.hint ?? '', /max_prepared_transactions/)
+      for (const branch of branches) {
+        assert.deepEqual(await branch.rollback(), { kind: 'answered' })
+      }
+    }).run(pgHarness(url)))
+
+  test('A: 2 sessions finish the same gid: 55000 "busy" is later, and proves nothing', () =>
+    contract('', async ({ opened, other, harness }) => {
+      const branch = branchOf(opened)
+      await opened.run(branch, INSERT)
+      const evidence = evidenceOf(await branch.vote())
+      const xid = xidOf(branch)
+      branch.abandon()
+      // A COMMIT PREPARED that waits for a standby holds the branch for as long as we like.
+      const first = await harness.session()
+      await other.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+      await other.run('SELECT pg_reload_conf()')
+      await pause(200)
+      const waiting = first.run(`COMMIT PREPARED '${xid.gtrid}:${xid.bqual}'`)
+      await pause(200)
+      for (const decision of ['commit', 'abort'] as const) {
+        assert.equal((await opened.participant.settle(xid, decision)).kind, 'later')
+      }
+      assert.equal((await opened.participant.prove(xid, evidence)).kind, 'look-again')
+      await other.run('ALTER SYSTEM RESET synchronous_standby_names')
+      await other.run('SELECT pg_reload_conf()')
+      await waiting
+      first.close()
+      assert.equal((await opened.participant.settle(xid, 'commit')).kind, 'absent')
+      assert.equal((await opened.participant.prove(xid, evidence)).kind, 'committed')
+      assert.deepEqual(await ids(other), [1])
+    }).run(pgHarness(url)))
+
+  test('A: kill -9 postmaster after PREPARE: listed at the first contact, with its time', () =>
+    contract('', async ({ opened, harness }) => {
+      const [prepared, active] = [branchOf(opened), branchOf(opened)]
+      await opened.run(prepared, INSERT)
+      evidenceOf(await prepared.vote())
+      await opened.run(active, 'INSERT INTO item VALUES (2, 2)')
+      const [before] = await opened.participant.list()
+      await server.kill()
+      assert.equal((await prepared.commit()).kind, 'unknown')
+      assert.equal((await opened.participant.settle(xidOf(prepared), 'commit')).kind, 'later')
+      await server.restart()
+      assert.deepEqual(await opened.participant.list(), [before])
+      assert.deepEqual(await opened.participant.settle(xidOf(prepared), 'commit'), {
+        kind: 'answered',
+      })
+      await active.rollback()
+      const again = await harness.session()
+      assert.deepEqual(await ids(again), [1])
+      again.close()
+    }).run(pgHarness(url)))
+
+  test('E: pg: kill -9 server, query in flight: a vote is unknown, a pool recovers by itself', () =>
+    contract('', async ({ opened, other, harness }) => {
+      await other.run(`CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep(30); RETURN NULL; END $$`)
+      await other.run(`CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON item
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()`)
+      const branch = branchOf(opened)
+      await opened.run(branch, INSERT)
+      const voting = branch.vote()
+      await pause(200)
+      await server.kill()
+      assert.equal((await voting).kind, 'unknown')
+      const down = branchOf(opened)
+      await assert.rejects(opened.run(down, INSERT))
+      await down.rollback()
+      await assert.rejects(opened.participant.list(), { code: 'PARTICIPANT_UNREACHABLE' })
+      await server.restart()
+      await branch.rollback()
+      assert.equal((await opened.participant.settle(xidOf(branch), 'abort')).kind, 'absent')
+      const again = await harness.session()
+      await again.run('DROP TRIGGER slow ON item')
+      const next = branchOf(opened)
+      await opened.run(next, INSERT)
+      evidenceOf(await next.vote())
+      assert.deepEqual(await next.commit(), { kind: 'answered' })
+      assert.deepEqual(await ids(again), [1])
+      again.close()
+    }).run(pgHarness(url)))
+})
+
+describe(`traps on ${shared.mysql.flavour} ${shared.mysql.version}, killed with kill -9`, () => {
+  let server: Server
+  let url = ''
+  beforeAll(async () => {
+    server = await startMysqlFamily(
+      { flavour: isMariadb ? 'mariadb' : 'mysql', version: shared.mysql.version },
+      { settings: ['--innodb-rollback-on-timeout=ON'] },
+    )
+    url = await createDatabase(server, 'shop')
+  })
+  afterAll(() => server.stop())
+
+  test('B: 1205 with innodb_rollback_on_timeout=ON: dooms the branch, also at the vote', () =>
+    contract('', async ({ opened, other, harness }) => {
+      await other.run('INSERT INTO item VALUES (9, 9)')
+      const holder = await harness.session()
+      await holder.run('BEGIN')
+      await holder.run('UPDATE item SET v = 8 WHERE id = 9')
+      for (const asked of ['seal', 'vote'] as const) {
+        const branch = branchOf(opened)
+        await opened.run(branch, INSERT)
+        await opened.run(branch, 'SET SESSION innodb_lock_wait_timeout = 1')
+        const waiting = opened.run(branch, 'UPDATE item SET v = 7 WHERE id = 9')
+        await assert.rejects(waiting, { errno: 1205 })
+        const vote = asked === 'vote' ? await branch.vote() : undefined
+        const refusal = vote?.kind === 'refused' ? vote.refusal : branch.seal(sealed)
+        assert.deepEqual([refusal?.code, refusal?.retryable], ['STATEMENT_FAILED', true])
+        assert.deepEqual(await branch.rollback(), { kind: 'answered' })
+        assert.equal(opened.pool().idle, 1, 'the connection is sound')
+      }
+      holder.close()
+      assert.deepEqual(await ids(other), [9])
+    }).run(mysqlHarness(url)))
+
+  test('B: kill -9 after XA PREPARE: listed at the first contact; what was IDLE is gone', () =>
+    contract('', async ({ opened, harness }) => {
+      const [prepared, active] = [branchOf(opened), branchOf(opened)]
+      await opened.run(prepared, INSERT)
+      evidenceOf(await prepared.vote())
+      await opened.run(active, 'INSERT INTO item VALUES (2, 2)')
+      await server.kill()
+      assert.equal((await prepared.commit()).kind, 'unknown')
+      assert.equal((await opened.participant.settle(xidOf(prepared), 'commit')).kind, 'later')
+      await server.restart()
+      assert.ok(await listed(opened, prepared))
+      assert.deepEqual(await opened.participant.settle(xidOf(prepared), 'commit'), {
+        kind: 'answered',
+      })
+      await active.rollback()
+      const again = await harness.session()
+      assert.deepEqual(await ids(again), [1])
+      again.close()
+    }).run(mysqlHarness(url)))
+
+  test('E: mysql2: kill -9, in flight: the branch is doomed, a pool recovers by itself', () =>
+    contract('', async ({ opened, harness }) => {
+      const branch = branchOf(opened)
+      await opened.run(branch, INSERT)
+      const running = opened.run(branch, 'SELECT SLEEP(30)')
+      running.catch(() => undefined)
+      await pause(200)
+      await server.kill()
+      await assert.rejects(running)
+      assert.equal(branch.seal(sealed)?.code, 'CONNECTION_LOST')
+      assert.equal((await branch.vote()).kind, 'refused')
+      await branch.rollback()
+      await assert.rejects(opened.participant.list(), { code: 'PARTICIPANT_UNREACHABLE' })
+      await server.restart()
+      const next = branchOf(opened)
+      await opened.run(next, INSERT)
+      evidenceOf(await next.vote())
+      assert.deepEqual(await next.commit(), { kind: 'answered' })
+      const again = await harness.session()
+      assert.deepEqual(await ids(again), [1])
+      again.close()
+    }).run(mysqlHarness(url)))
+
+  test('T2: a commit after a reset: MariaDB says OK and does nothing, until a restart; MySQL does it', () =>
+    contract('', async ({ opened, other }) => {
+      const { gtrid } = requestOf()
+      const bqual = 'shop'
+      const xid = `'${gtrid}','${bqual}',1`
+      // The very mistake that the adapter never makes, on a connection of the test's own.
+      const careless = await createConnection(url)
+      await careless.query(`XA START ${xid}`)
+      await careless.query(INSERT)
+      for (const verb of ['END', 'PREPARE']) await careless.query(`XA ${verb} ${xid}`)
+      await careless.reset()
+      await careless.query(`XA COMMIT ${xid}`)
+      assert.deepEqual(await ids(other), isMariadb ? [] : [1])
+      assert.deepEqual(await opened.participant.list(), [])
+      await server.kill()
+      careless.destroy()
+      await server.restart()
+      const settled = await opened.participant.settle({ gtrid, bqual }, 'commit')
+      assert.equal(settled.kind, isMariadb ? 'answered' : 'absent')
+      const again = await mysqlSession(url)
+      assert.deepEqual(await ids(again), [1])
+      again.close()
+    }).run(mysqlHarness(url)))
+})
