@@ -338,7 +338,7 @@ function randomFrom(seed: number): () => number {
 function lineOf(census: Census, elapsedMs: number): string {
   const { done, heapBytes, connections, busy, listeners, prepared } = census
   return [
-    `${String(done).padStart(7)}`,
+    String(done).padStart(7),
     `${(elapsedMs / 1000).toFixed(0).padStart(5)} s`,
     `heap ${(heapBytes / 1024 / 1024).toFixed(1).padStart(6)} MiB`,
     `connections ${connections.join('+')}, busy ${busy.join('+')}`,

@@ -22,7 +22,7 @@ import {
 } from './commit/options.ts'
 import { retrying } from './commit/retry.ts'
 import { Running, runTransaction } from './commit/run.ts'
-import type { OpenTransaction, TransactionHandles } from './coordinator/handles.ts'
+import type { KnownOutcome, OpenTransaction, TransactionHandles } from './coordinator/handles.ts'
 import { type LogLocation, openAt } from './coordinator/location.ts'
 import { Siblings } from './coordinator/siblings.ts'
 import { asTransactionError, messageOf, UnanimousError } from './errors.ts'
@@ -39,7 +39,6 @@ import type { PoolOf } from './participant/participant.ts'
 import { createRegistry, type Participants, type Registry } from './participant/registry.ts'
 import { Seats } from './participant/seats.ts'
 import { Settlements } from './participant/settle.ts'
-import type { Outcome } from './protocol/vocabulary.ts'
 import { RecoveryLoop } from './recovery/loop.ts'
 import type { RecoveryContext } from './recovery/pass.ts'
 
@@ -78,9 +77,6 @@ export interface Seams {
   readonly files: FileSystem
   readonly failpoints: Failpoints
 }
-
-/** What the log knows of a transaction. */
-export type KnownOutcome = Extract<Outcome, 'committed' | 'rolled-back' | 'in-doubt'> | 'unknown'
 
 const MARKER_SWEEP_MS = 60_000
 const CLOSE_MS = 10_000

@@ -7,12 +7,11 @@ export type { TransactionVerbs } from './commit/handles.ts'
 export type { Propagation, TransactionOptions } from './commit/options.ts'
 export type { RetryOptions } from './commit/retry.ts'
 export { type CliConfig, defineConfig } from './config.ts'
-export type { OpenTransaction, TransactionHandles } from './coordinator/handles.ts'
+export type { KnownOutcome, OpenTransaction, TransactionHandles } from './coordinator/handles.ts'
 export type { LogDirectory, LogLocation, LogRoot } from './coordinator/location.ts'
 export {
   Coordinator,
   type CoordinatorOptions,
-  type KnownOutcome,
 } from './coordinator.ts'
 export {
   type BranchReport,

@@ -89,7 +89,7 @@ export async function acquire(
 function checkOut(pool: PgPool): Promise<Session> {
   return new Promise((resolve, reject) => {
     pool.connect((cause, client) => {
-      if (client === undefined) reject(cause)
+      if (client === undefined) reject(cause ?? new Error('the pool gave no connection'))
       else resolve(new Session(client))
     })
   })

@@ -1,7 +1,8 @@
-/** What the application holds as `tx`, as types over the participants that it configured. */
+/** What the application holds as `tx`, as types over its participants, and what it is told later. */
 import type { TransactionVerbs } from '../commit/handles.ts'
 import type { HandleOf } from '../participant/participant.ts'
 import type { Participants } from '../participant/registry.ts'
+import type { Outcome } from '../protocol/vocabulary.ts'
 
 /** What the callback of a transaction receives: a handle by participant name. */
 export type TransactionHandles<P extends Participants> = {
@@ -20,3 +21,6 @@ export type OpenTransaction<P extends Participants> = TransactionHandles<P> &
     /** @throws TransactionError TRANSACTION_ENDED when it was committed */
     rollback(): Promise<void>
   }
+
+/** What the log knows of a transaction. */
+export type KnownOutcome = Extract<Outcome, 'committed' | 'rolled-back' | 'in-doubt'> | 'unknown'

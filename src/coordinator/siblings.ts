@@ -103,7 +103,7 @@ export class Siblings {
 
   /** Resolves when no visit is running. */
   async settled(): Promise<void> {
-    await Promise.all([...this.#siblings.values()].map(({ visit }) => visit))
+    await Promise.all([...this.#siblings.values()].flatMap(({ visit }) => visit ?? []))
   }
 
   /**

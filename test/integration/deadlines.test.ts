@@ -106,7 +106,8 @@ describe('a deadline', () => {
       async (tx) => {
         await tx.accounts.query('update account set balance = balance - 1 where id = 1')
         await tx.wallets.query('update wallet set balance = balance + 1 where id = 1')
-        backend = (await tx.accounts.query('select pg_backend_pid() as id')).rows[0]?.id
+        const asked = await tx.accounts.query<{ id: number }>('select pg_backend_pid() as id')
+        backend = asked.rows[0]?.id
         const [rows] = await tx.wallets.query('select connection_id() as id')
         thread = (rows as { id: number }[])[0]?.id
         await Promise.all([
