@@ -18,15 +18,16 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
-import mysql2, { type ResultSetHeader } from 'mysql2/promise'
+import mysql2 from 'mysql2/promise'
 import pg from 'pg'
-import { Coordinator, TransactionError } from 'unanimous'
+import { Coordinator } from 'unanimous'
 import { mysql } from 'unanimous/mysql2'
 import { postgres } from 'unanimous/pg'
 import { Observer } from '../examples/transfer/demo/observe.ts'
 import { createSchema, PLACES, START_BALANCE } from '../examples/transfer/schema.ts'
 import { createDatabase, startMysqlFamily, startPostgres } from '../test/support/servers/index.ts'
 import { mysqlWish } from '../test/support/shared-servers.ts'
+import { type Bank, one, pick, randomFrom } from './soak-mixture.ts'
 
 export interface SoakOptions {
   readonly postgresUrl: string
@@ -67,26 +68,6 @@ const POOL_SIZE = 8
 /** More than one pool has connections for: some wait, and some wait in vain. */
 const CALLERS = 14
 
-type Bank = Coordinator<{
-  accounts: ReturnType<typeof postgres>
-  wallets: ReturnType<typeof mysql>
-}>
-type Kind = (typeof MIXTURE)[number][1]
-
-/** Shares of a hundred. */
-const MIXTURE = [
-  [46, 'transfer'],
-  [6, 'backwards'],
-  [8, 'throws'],
-  [7, 'refused'],
-  [10, 'deadline'],
-  [10, 'signal'],
-  [4, 'alone'],
-  [3, 'reads'],
-  [3, 'swallows'],
-  [3, 'leaves'],
-] as const
-
 export async function soak(options: SoakOptions): Promise<SoakResult> {
   const startedAt = performance.now()
   const accounts = new pg.Pool({ connectionString: options.postgresUrl, max: POOL_SIZE })
@@ -125,41 +106,15 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
     }
   }
 
-  async function census(): Promise<Census> {
-    const core = wallets.pool as unknown as MysqlInternals
-    // A roll-back goes on behind a caller that was answered at its deadline.
-    for (let tries = 0; tries < 200; tries += 1) {
-      if (
-        accounts.totalCount === accounts.idleCount &&
-        core._allConnections.length === core._freeConnections.length
-      )
-        break
-      await sleep(25)
-    }
-    await sleep(50)
-    const listeners = [accounts, core, ...clients, ...listOf(core._allConnections)]
-      .flatMap((one) => one.eventNames().map((name) => one.listenerCount(name)))
-      .reduce((sum, count) => sum + count, getEventListeners(shared.signal, 'abort').length)
-    options.collect?.()
-    return {
-      done: begun,
-      heapBytes: process.memoryUsage().heapUsed,
-      connections: [accounts.totalCount, core._allConnections.length],
-      busy: [
-        accounts.totalCount - accounts.idleCount,
-        core._allConnections.length - core._freeConnections.length,
-      ],
-      waiting: [accounts.waitingCount, core._connectionQueue.length],
-      listeners,
-      prepared: (await observer.inDoubt()).length,
-    }
-  }
-
   const censuses: Census[] = []
   while (begun < options.transactions) {
     const until = Math.min(begun + options.step, options.transactions)
     await Promise.all(Array.from({ length: CALLERS }, () => caller(until)))
-    const now = await census()
+    const now = await takeCensus(
+      { accounts, wallets, clients, observer, shared },
+      begun,
+      options.collect,
+    )
     censuses.push(now)
     options.report(lineOf(now, performance.now() - startedAt))
   }
@@ -169,86 +124,40 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
   return { heard, censuses, wrong, tookMs: performance.now() - startedAt }
 }
 
-interface Order {
-  readonly id: string
-  readonly kind: Kind
-  readonly random: () => number
-  readonly signal: AbortSignal
+interface Looking {
+  readonly accounts: pg.Pool
+  readonly wallets: mysql2.Pool
+  readonly clients: ReadonlySet<EventEmitter>
+  readonly observer: Observer
+  readonly shared: AbortController
 }
 
-interface Heard {
-  readonly word: string
-  readonly answer: 'committed' | 'rolled-back' | 'open'
-}
-
-async function one(bank: Bank, { id, kind, random, signal }: Order): Promise<Heard> {
-  const place = 1 + Math.floor(random() * PLACES)
-  const amount = kind === 'refused' ? 10 * START_BALANCE : 1 + Math.floor(random() * 5)
-  const own = new AbortController()
-  const timer = kind === 'signal' ? setTimeout(() => own.abort(), random() * 25) : undefined
-  try {
-    await bank.transaction(
-      async (tx) => {
-        if (kind === 'reads') {
-          await tx.accounts.query('select balance from account where id = $1', [place])
-          return
-        }
-        const pay = async (): Promise<void> => {
-          await tx.accounts.query(
-            'insert into transfer (id, account, amount) values ($1, $2, $3)',
-            [id, place, amount],
-          )
-          await tx.accounts.query('update account set balance = balance - $1 where id = $2', [
-            amount,
-            place,
-          ])
-        }
-        const earn = async (): Promise<void> => {
-          await tx.wallets.query('insert into transfer (id, wallet, amount) values (?, ?, ?)', [
-            id,
-            place,
-            amount,
-          ])
-          await tx.wallets.query<ResultSetHeader>(
-            'update wallet set balance = balance + ? where id = ?',
-            [amount, place],
-          )
-        }
-        if (kind === 'alone') {
-          await tx.wallets.query('update wallet set balance = balance where id = ?', [place])
-          return
-        }
-        if (kind === 'backwards') {
-          await earn()
-          await pay()
-          return
-        }
-        await pay()
-        if (kind === 'deadline' && random() < 0.5) await tx.accounts.query('select pg_sleep(0.05)')
-        if (kind === 'swallows') await tx.accounts.query('select 1/0').catch(() => undefined)
-        await earn()
-        if (kind === 'signal' && random() < 0.5) await tx.wallets.query('select sleep(0.05)')
-        if (kind === 'throws') throw new Error('changed my mind')
-        if (kind === 'leaves') tx.wallets.query('select sleep(0.02)').catch(() => undefined)
-      },
-      {
-        signal: kind === 'signal' ? own.signal : signal,
-        timeoutMs: kind === 'deadline' ? 1 + Math.floor(random() * 25) : 20_000,
-        retry: { attempts: kind === 'transfer' ? 4 : 1, minDelayMs: 5, maxDelayMs: 50 },
-      },
-    )
-    return { word: 'committed', answer: hasRows(kind) ? 'committed' : 'rolled-back' }
-  } catch (cause) {
-    if (!(cause instanceof TransactionError)) throw cause
-    const answer = cause.outcome === 'rolled-back' ? 'rolled-back' : 'open'
-    return { word: `${cause.code} (${cause.outcome})`, answer }
-  } finally {
-    clearTimeout(timer)
+async function takeCensus(
+  { accounts, wallets, clients, observer, shared }: Looking,
+  done: number,
+  collect: (() => void) | undefined,
+): Promise<Census> {
+  const core = wallets.pool as unknown as MysqlInternals
+  const busy = (): readonly [number, number] => [
+    accounts.totalCount - accounts.idleCount,
+    core._allConnections.length - core._freeConnections.length,
+  ]
+  // A roll-back goes on behind a caller that was answered at its deadline.
+  for (let tries = 0; tries < 200 && busy().some(Boolean); tries += 1) await sleep(25)
+  await sleep(50)
+  const listeners = [accounts, core, ...clients, ...listOf(core._allConnections)]
+    .flatMap((one) => one.eventNames().map((name) => one.listenerCount(name)))
+    .reduce((sum, count) => sum + count, getEventListeners(shared.signal, 'abort').length)
+  collect?.()
+  return {
+    done,
+    heapBytes: process.memoryUsage().heapUsed,
+    connections: [accounts.totalCount, core._allConnections.length],
+    busy: busy(),
+    waiting: [accounts.waitingCount, core._connectionQueue.length],
+    listeners,
+    prepared: (await observer.inDoubt()).length,
   }
-}
-
-function hasRows(kind: Kind): boolean {
-  return kind !== 'reads' && kind !== 'alone'
 }
 
 async function disagreements(
@@ -313,26 +222,6 @@ function listOf(queue: Queue): readonly EventEmitter[] {
   return Array.from({ length: queue.length }, (_, at) => queue.get(at)).filter(
     (one) => one !== undefined,
   )
-}
-
-function pick(random: () => number): Kind {
-  let left = random() * 100
-  for (const [share, kind] of MIXTURE) {
-    left -= share
-    if (left < 0) return kind
-  }
-  return 'transfer'
-}
-
-/** Mulberry32. */
-function randomFrom(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }
 
 function lineOf(census: Census, elapsedMs: number): string {

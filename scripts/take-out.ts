@@ -49,6 +49,7 @@ interface Verdict {
 const Report = z.object({
   testResults: z.array(
     z.object({
+      name: z.string(),
       assertionResults: z.array(z.object({ title: z.string(), status: z.string() })),
     }),
   ),
@@ -105,19 +106,34 @@ async function cell(version: string, flavour: 'mariadb' | 'mysql'): Promise<Cell
 async function runCell(on: Cell): Promise<void> {
   const here = takeOuts.filter((one) => !unfit.includes(one) && serverOf(one, on) !== undefined)
   const before = await run(on, here)
-  for (const takeOut of here) {
-    const server = serverOf(takeOut, on) ?? ''
-    const untouched = statusOf(before, takeOut)
-    if (untouched !== 'passed') {
-      verdicts.push({ takeOut, server, trouble: `untouched, it is ${untouched}` })
-      continue
-    }
-    const trouble = await takeOne(on, takeOut).catch((cause: unknown) => messageOf(cause))
-    verdicts.push({ takeOut, server, trouble })
-    console.error(
-      `${trouble === undefined ? 'ok    ' : 'FAILED'} ${takeOut.trap} on ${server}: ${takeOut.what}`,
-    )
-  }
+  const sound = here.filter((takeOut) => {
+    const status = statusOf(before, takeOut)
+    if (status === 'passed') return true
+    judge(takeOut, on, `untouched, it is ${status}`)
+    return false
+  })
+  for (const together of pairs(sound)) await takeOutOf(on, together)
+}
+
+/**
+ * Half the runs: adapters share no handling, so one of each is taken out at a time. Tests that kill
+ * their own servers stay alone.
+ */
+function pairs(all: readonly TakeOut[]): TakeOut[][] {
+  const of = (file: string): TakeOut[] => all.filter(({ testFile }) => testFile.endsWith(file))
+  const [pg, mysql] = [of('/pg.test.ts'), of('/mysql2.test.ts')]
+  const alone = all.filter((one) => !pg.includes(one) && !mysql.includes(one))
+  const longer = pg.length > mysql.length ? pg : mysql
+  const shorter = longer === pg ? mysql : pg
+  const paired = longer.map((one, at) => [one, ...shorter.slice(at, at + 1)])
+  return [...paired, ...alone.map((one) => [one])]
+}
+
+function judge(takeOut: TakeOut, on: Cell, trouble: string | undefined): void {
+  const server = serverOf(takeOut, on) ?? ''
+  verdicts.push({ takeOut, server, trouble })
+  const word = trouble === undefined ? 'ok    ' : 'FAILED'
+  console.error(`${word} ${takeOut.trap} on ${server}: ${takeOut.what}`)
 }
 
 /** The cell's server that the test concerns, by name. */
@@ -126,30 +142,44 @@ function serverOf({ at }: TakeOut, { postgres, mysql }: Cell): string | undefine
   return found === undefined ? undefined : `${found.flavour} ${found.version}`
 }
 
-async function takeOne(on: Cell, takeOut: TakeOut): Promise<string | undefined> {
-  const path = join(on.folder, takeOut.file)
-  const whole = readFileSync(path, 'utf8')
-  writeFileSync(path, patched(takeOut, on.folder) ?? whole)
+async function takeOutOf(on: Cell, together: readonly TakeOut[]): Promise<void> {
+  const whole = new Map<string, string>()
+  for (const { file } of together) {
+    const path = join(on.folder, file)
+    whole.set(path, readFileSync(path, 'utf8'))
+  }
   try {
-    const status = statusOf(await run(on, [takeOut]), takeOut)
-    return status === 'failed' ? undefined : `no, it ${status}`
+    for (const one of together) {
+      writeFileSync(join(on.folder, one.file), patched(one, on.folder) ?? '')
+    }
+    const results = await run(on, together)
+    for (const one of together) {
+      const status = statusOf(results, one)
+      judge(one, on, status === 'failed' ? undefined : `no, it ${status}`)
+    }
+  } catch (cause) {
+    for (const one of together) judge(one, on, messageOf(cause))
   } finally {
-    writeFileSync(path, whole)
+    for (const [path, text] of whole) writeFileSync(path, text)
     await sweep(on)
   }
 }
 
-type Results = ReadonlyMap<string, string>
+interface Result {
+  readonly file: string
+  readonly title: string
+  readonly status: string
+}
 
-/** `failed` when one of the tests of that title failed, and none is missing. */
-function statusOf(results: Results, { test }: TakeOut): string {
-  const found = [...results].filter(([title]) => title.startsWith(test)).map(([, status]) => status)
+/** `failed` when one of the tests that begin so failed. */
+function statusOf(results: readonly Result[], { test, testFile }: TakeOut): string {
+  const found = results.filter((one) => one.file.endsWith(testFile) && one.title.startsWith(test))
   if (found.length === 0) return 'did not run'
-  return found.find((status) => status === 'failed') ?? found[0] ?? ''
+  return found.some(({ status }) => status === 'failed') ? 'failed' : 'passed'
 }
 
 /** Runs the tests of these titles, and nothing else. */
-async function run(on: Cell, some: readonly TakeOut[]): Promise<Results> {
+async function run(on: Cell, some: readonly TakeOut[]): Promise<Result[]> {
   const report = join(on.folder, 'report.json')
   rmSync(report, { force: true })
   const titles = some.map(({ test }) => test.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'))
@@ -158,14 +188,11 @@ async function run(on: Cell, some: readonly TakeOut[]): Promise<Results> {
   args.push('--testTimeout=20000', '-t', titles.join('|'), ...files)
   await runCommand('vitest', args, { cwd: on.folder, env: environment(on) })
   const { testResults } = Report.parse(JSON.parse(readFileSync(report, 'utf8')))
-  const all = testResults.flatMap(({ assertionResults }) => assertionResults)
-  const results = new Map<string, string>()
-  for (const { title, status } of all) {
-    if (status !== 'passed' && status !== 'failed') continue
-    // The same title may stand for several servers or settings: one failure is a failure.
-    if (results.get(title) !== 'failed') results.set(title, status)
-  }
-  return results
+  return testResults
+    .flatMap(({ name, assertionResults }) =>
+      assertionResults.map((one) => ({ ...one, file: name })),
+    )
+    .filter(({ status }) => status === 'passed' || status === 'failed')
 }
 
 function environment({ postgres, mysql }: Cell): Record<string, string> {

@@ -69,7 +69,7 @@ export const POSTGRES_TAKE_OUTS: readonly TakeOut[] = [
         'a COMMIT that may have been',
         PG_OBSERVED,
         'this.suspect = true',
-        '',
+        'this.suspect = false',
         'T8: a COMMIT in a text that failed later',
       ],
       [

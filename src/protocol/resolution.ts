@@ -92,7 +92,8 @@ function resolveListed<L extends Listed>(seen: Observation<L>, branch: L): Resol
   if (gtrid.logId !== seen.logId) return { kind: 'orphan', branch, why: 'another log' }
   const standing = seen.standing(gtrid.incarnation)
   if (standing === 'alien') return { kind: 'copy', branch, xid }
-  if (standing === 'forgotten') {
+  // A copy that was taken over forgets its incarnations, and keeps what they had committed.
+  if (standing === 'forgotten' && seen.decision(xid.gtrid) === undefined) {
     return { kind: 'orphan', branch, why: 'an incarnation that the log no longer keeps' }
   }
   const { participant } = parseBqual(xid.bqual)

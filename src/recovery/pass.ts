@@ -123,7 +123,7 @@ export function copiedLog(participant: string, id: string): UnanimousError {
     'LOG_COPIED',
     `${participant} holds ${id}, of an incarnation that this log never had`,
     {
-      hint: 'This log directory is a copy, or was restored from one. Find the original and use that; `unanimous log adopt` takes a copy over for good.',
+      hint: 'This log directory is a copy, or was restored from one. Find the original and use that; `unanimous log adopt` takes a copy over once the original is gone and its branches are settled.',
     },
   )
 }

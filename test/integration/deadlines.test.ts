@@ -311,11 +311,25 @@ it('through PgBouncer, a cancel hits the backend of the branch and no other', as
   const bouncer = await startPgBouncer(db.postgres.url, (line) => console.error(line))
   const pool = new pg.Pool({ connectionString: bouncer.url, max: 3 })
   pool.on('error', () => undefined)
+  const other = new pg.Client({ connectionString: bouncer.url })
+  await other.connect()
+  let bystander: Promise<unknown> | undefined
+  // Between our look at the session and its BEGIN, somebody else comes by the backend that we saw.
+  pool.on('connect', (client) => {
+    const query = client.query.bind(client) as (...asked: unknown[]) => Promise<unknown>
+    const inBetween = async (text: unknown, ...rest: unknown[]): Promise<unknown> => {
+      if (typeof text === 'string' && text.startsWith('BEGIN') && bystander === undefined) {
+        bystander = other.query('begin; select pg_sleep(1.5); commit')
+        await sleep(100)
+      }
+      return query(text, ...rest)
+    }
+    Object.assign(client, { query: inBetween })
+  })
   const pooled = await Coordinator.open({
     log: await logDirectory(),
     participants: { accounts: postgres(pool, { allow: ['pooler'] }) },
   })
-  const bystander = pool.query('select pg_sleep(1.5)')
   const startedAt = performance.now()
   await refused(
     pooled.transaction(
@@ -329,7 +343,9 @@ it('through PgBouncer, a cancel hits the backend of the branch and no other', as
   )
   await expect.poll(() => db.observer.lockAll().then(() => 'free'), { interval: 20 }).toBe('free')
   expect(performance.now() - startedAt).toBeLessThan(TIMEOUT_MS + AT_ONCE_MS)
+  expect(bystander).toBeDefined()
   await bystander
+  await other.end()
   await pooled.close()
   await pool.end()
   await bouncer.stop()

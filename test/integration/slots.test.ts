@@ -22,6 +22,7 @@ afterAll(() => {
 
 interface Line {
   readonly event: string
+  readonly logId?: string
   readonly [detail: string]: unknown
 }
 
@@ -44,7 +45,9 @@ class Worker {
     this.exited = once(this.process, 'exit')
     const { stdout } = this.process
     if (stdout !== null) {
-      createInterface({ input: stdout }).on('line', (text) => this.lines.push(JSON.parse(text)))
+      createInterface({ input: stdout }).on('line', (text) =>
+        this.lines.push(JSON.parse(text) as Line),
+      )
     }
   }
 

@@ -16,6 +16,8 @@ export class MemoryLog implements DecisionLog {
   readonly logId: string = '0000000000000000'
   readonly incarnation: Incarnation = { epoch: 7, nonce: 'abcdefgh' }
   poison: Error | undefined
+  /** Of the incarnations that it still keeps. */
+  lowestEpoch = 0
   /** Refuses the record before it is handed over. */
   full = false
   /** Waited for by every force. */
@@ -32,6 +34,7 @@ export class MemoryLog implements DecisionLog {
 
   standing(incarnation: Incarnation): IncarnationStanding {
     if (sameIncarnation(incarnation, this.incarnation)) return 'current'
+    if (incarnation.epoch < this.lowestEpoch) return 'forgotten'
     return incarnation.epoch < this.incarnation.epoch ? 'older' : 'alien'
   }
 

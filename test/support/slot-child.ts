@@ -2,6 +2,7 @@
  * A process of a cluster: opens a coordinator, and obeys `work` and `close` on stdin.
  *
  *   ROOT=…                      shares this root; or DIRECTORY=… and LOCK_WAIT_MS=… for a log alone
+ *   SMALL=1                     small segments, on any file system, for a log alone
  *   TRANSFERS=50 RUN=a          what `work` does, 12 at a time
  *   POINT=decide:after ON=40    SIGKILL when this point is met for the 40th time
  *
@@ -15,7 +16,7 @@ import { drawTransfer, inParallel, randomFrom } from '../../examples/transfer/or
 import { type BankCoordinator, openBank, transfer } from '../../examples/transfer/transfer.ts'
 
 const { ROOT, DIRECTORY = '', LOCK_WAIT_MS = '0', TRANSFERS = '0', RUN = 'run' } = process.env
-const { POINT, ON = '1' } = process.env
+const { POINT, ON = '1', SMALL } = process.env
 let left = Number(ON)
 
 function say(line: { readonly event: string } & Readonly<Record<string, unknown>>): void {
@@ -45,7 +46,14 @@ async function work(bank: BankCoordinator): Promise<void> {
 
 const pools = openPools()
 const log =
-  ROOT === undefined ? { directory: DIRECTORY, lockWaitMs: Number(LOCK_WAIT_MS) } : { root: ROOT }
+  ROOT === undefined
+    ? {
+        directory: DIRECTORY,
+        lockWaitMs: Number(LOCK_WAIT_MS),
+        // Read by the log alone: its size is no option of a coordinator.
+        ...(SMALL === undefined ? {} : { segmentBytes: 256 * 1_024, allowUnsafeFileSystem: true }),
+      }
+    : { root: ROOT }
 try {
   const bank = await openBank(pools.accounts, pools.wallets, {
     log,

@@ -145,7 +145,7 @@ describe('a slot that nobody holds', () => {
     w.prepare(gtrid)
     await log.close()
     disk.fault = ({ kind, path }) =>
-      kind === 'write' && /slot-2\/.*(segment|next|log$)/.test(path) ? { error: 'EIO' } : undefined
+      kind === 'sync' && path.startsWith('/logs/slot-2/') ? { error: 'EIO' } : undefined
     await w.visit()
     expect(w.ledger.committed.size, 'durable again comes before settling').toBe(0)
     expect(w.told).toMatchObject([{ kind: 'sibling-stopped', slot: 'slot-2' }])

@@ -202,6 +202,19 @@ describe('a pass of recovery', () => {
     expect(w.trace).toEqual([])
   })
 
+  it('commits what a copy had logged before it was taken over, and leaves the undecided alone', async () => {
+    const w = world()
+    w.log.lowestEpoch = 7
+    w.prepare(w.gtrid(1))
+    w.prepare(w.gtrid(2))
+    w.logCommit(w.gtrid(1))
+    const report = await w.pass()
+    expect([...w.ledger.committed]).toEqual([`${w.gtrid(1)}:ledger`])
+    expect(report.reported).toEqual([
+      { id: `${w.gtrid(2)}:ledger`, why: 'of an incarnation that the log no longer keeps' },
+    ])
+  })
+
   it('leaves the branch of a participant that shares the database to that participant', async () => {
     const w = world()
     w.prepare(w.gtrid(1), 'shop.7')
