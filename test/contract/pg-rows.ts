@@ -185,28 +185,6 @@ const verbs: readonly ContractCase[] = [
 
 const sessions: readonly ContractCase[] = [
   contract(
-    'A: other user: a branch that ran under SET ROLE is finished in its owner’s name',
-    async ({ opened, other }) => {
-      const owner = `owner_${Math.random().toString(36).slice(2)}`
-      await other.run(`CREATE ROLE ${owner}`)
-      await other.run(`GRANT ALL ON item TO ${owner}`)
-      // Not a superuser's right: the session itself has become the owner.
-      const branch = branchOf(opened)
-      await opened.run(branch, `SET LOCAL SESSION AUTHORIZATION ${owner}`)
-      await opened.run(branch, INSERT)
-      evidenceOf(await branch.vote())
-      const [found] = await opened.participant.list()
-      assert.equal(found?.owner, owner)
-      branch.abandon()
-      assert.deepEqual(await opened.participant.settle(xidOf(branch), 'commit'), {
-        kind: 'answered',
-      })
-      assert.deepEqual(await ids(other), [1])
-      await other.run(`DROP OWNED BY ${owner}`)
-      await other.run(`DROP ROLE ${owner}`)
-    },
-  ),
-  contract(
     'A: statement_timeout: does not bite inside PREPARE; a cancel does, and is a refusal',
     async (stage) => {
       const { opened, other } = stage

@@ -113,6 +113,28 @@ describe(`settings and privileges on ${SERVER}`, () => {
     expect(await one.rollback()).toEqual({ kind: 'answered' })
   })
 
+  test('A: other user: a branch that ran under SET ROLE is finished in its owner’s name', async () => {
+    const name = await role()
+    const owner = `${name}_owner`
+    await admin(
+      `CREATE ROLE ${owner}`,
+      `GRANT ${owner} TO ${name}`,
+      `GRANT CREATE ON SCHEMA public TO ${owner}`,
+    )
+    ends.push(() => admin(`DROP OWNED BY ${owner}`, `DROP ROLE ${owner}`))
+    const { participant, branch } = participantAt(urlOf({ user: name }))
+    const one = branch()
+    await one.handle.query(`SET LOCAL ROLE ${owner}`)
+    await one.handle.query('CREATE TABLE theirs (id int)')
+    expect(await one.vote()).toMatchObject({ kind: 'prepared' })
+    const xid = one.xid ?? { gtrid: '', bqual: '' }
+    expect((await participant.list()).find((each) => each.xid?.gtrid === xid.gtrid)?.owner).toBe(
+      owner,
+    )
+    one.abandon()
+    expect(await participant.settle(xid, 'abort')).toEqual({ kind: 'answered' })
+  })
+
   test('A: a branch of another database is not listed, and cannot be settled here', async () => {
     const here = participantAt(database.url)
     const one = here.branch()
