@@ -32,6 +32,11 @@ const TREE = [
   'vitest.config.ts',
 ]
 
+/** A test without its handling may wait for what never comes, and so may the hooks behind it. */
+const TAKEN_OUT_MS = 8_000
+const UNTOUCHED_MS = 30_000
+const HOOK_MS = 12_000
+
 /** A pair of servers with a copy of the tree: one takes out while the other waits for its servers. */
 interface Cell {
   readonly folder: string
@@ -105,7 +110,7 @@ async function cell(version: string, flavour: 'mariadb' | 'mysql'): Promise<Cell
 
 async function runCell(on: Cell): Promise<void> {
   const here = takeOuts.filter((one) => !unfit.includes(one) && serverOf(one, on) !== undefined)
-  const before = await run(on, here)
+  const before = await run(on, here, UNTOUCHED_MS)
   const sound = here.filter((takeOut) => {
     const status = statusOf(before, takeOut)
     if (status === 'passed') return true
@@ -152,7 +157,7 @@ async function takeOutOf(on: Cell, together: readonly TakeOut[]): Promise<void> 
     for (const one of together) {
       writeFileSync(join(on.folder, one.file), patched(one, on.folder) ?? '')
     }
-    const results = await run(on, together)
+    const results = await run(on, together, TAKEN_OUT_MS)
     for (const one of together) {
       const status = statusOf(results, one)
       judge(one, on, status === 'failed' ? undefined : `no, it ${status}`)
@@ -179,13 +184,19 @@ function statusOf(results: readonly Result[], { test, testFile }: TakeOut): stri
 }
 
 /** Runs the tests of these titles, and nothing else. */
-async function run(on: Cell, some: readonly TakeOut[]): Promise<Result[]> {
+async function run(on: Cell, some: readonly TakeOut[], limitMs: number): Promise<Result[]> {
   const report = join(on.folder, 'report.json')
   rmSync(report, { force: true })
   const titles = some.map(({ test }) => test.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'))
   const files = [...new Set(some.map(({ testFile }) => testFile))]
   const args = ['run', '--project', 'servers', '--reporter=json', `--outputFile=${report}`]
-  args.push('--testTimeout=20000', '-t', titles.join('|'), ...files)
+  args.push(
+    `--testTimeout=${limitMs}`,
+    `--hookTimeout=${HOOK_MS}`,
+    '-t',
+    titles.join('|'),
+    ...files,
+  )
   await runCommand('vitest', args, { cwd: on.folder, env: environment(on) })
   const { testResults } = Report.parse(JSON.parse(readFileSync(report, 'utf8')))
   return testResults
