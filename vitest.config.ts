@@ -35,7 +35,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'servers',
-          include: folders('contract', 'integration', 'crash'),
+          include: folders('contract', 'integration', 'crash', 'docs'),
           globalSetup: source('test/support/shared-servers.ts'),
           // Killing and recovering real servers takes seconds; a first start may initialise data.
           testTimeout: 60_000,

@@ -9,6 +9,8 @@ export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Show the output while it comes. */
   readonly live?: boolean
+  /** After which it is ended, and has not passed. Default: none. */
+  readonly timeoutMs?: number
 }
 
 export interface CommandResult {
@@ -32,6 +34,8 @@ export function runCommand(
     cwd: options.cwd ?? ROOT,
     env: { ...process.env, PATH: path, NO_COLOR: '1', ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: options.timeoutMs,
+    killSignal: 'SIGKILL',
   })
   const texts = { stdout: '', stderr: '' }
   for (const stream of ['stdout', 'stderr'] as const) {
