@@ -2,7 +2,7 @@
  * Who may import whom, and what the core may not touch. DESIGN in one table; type imports count
  * like any other, because a cycle of types is still a knot for the reader.
  *
- *   foundation <- protocol <- participant, log <- commit, recovery <- coordinator <- index <- cli
+ *   foundation <- protocol <- participant, log <- commit, recovery <- live <- coordinator <- index <- cli
  *
  * A path that the table does not know is a finding: a new folder gets its place here first.
  */
@@ -25,6 +25,7 @@ export type LayerRule =
   | 'cycle'
   | 'package'
   | 'file-system'
+  | 'network'
   | 'pure-protocol'
   | 'ports'
   | 'enum'
@@ -58,6 +59,8 @@ const UNITS: readonly Unit[] = [
   { owns: ['src/log/'], imports: [...LOWER, 'src/log/'] },
   { owns: ['src/commit/'], imports: [...LOWER, 'src/participant/', LOG_PORT, 'src/commit/'] },
   { owns: ['src/recovery/'], imports: [...LOWER, 'src/participant/', LOG_PORT, 'src/recovery/'] },
+  // The socket of a coordinator that runs, both ends of it.
+  { owns: ['src/live/'], imports: [...LOWER, 'src/log/', 'src/recovery/', 'src/live/'] },
   { owns: [LOGGER], imports: ['src/errors.ts', 'src/events.ts'], packages: ['pino'] },
   {
     owns: ['src/coordinator.ts', 'src/coordinator/'],
@@ -68,6 +71,7 @@ const UNITS: readonly Unit[] = [
       'src/log/',
       'src/commit/',
       'src/recovery/',
+      'src/live/',
       'src/coordinator/',
     ],
   },
@@ -82,6 +86,7 @@ const UNITS: readonly Unit[] = [
       'src/log/',
       'src/commit/',
       'src/recovery/',
+      'src/live/',
       'src/coordinator.ts',
       'src/coordinator/',
     ],
@@ -96,6 +101,7 @@ const UNITS: readonly Unit[] = [
       'src/participant/',
       'src/log/',
       'src/recovery/',
+      'src/live/',
       'src/coordinator.ts',
       'src/coordinator/',
       'src/index.ts',
@@ -118,6 +124,9 @@ const EXAMPLES: Unit = { owns: ['examples/'], imports: ['examples/', 'test/suppo
 
 const RE_EXPORTS_ONLY = ['src/index.ts', ADAPTER_API]
 const FILE_SYSTEM = ['src/log/', 'src/cli/']
+/** Who may speak over sockets. Drivers do it for the adapters. */
+const NETWORK = ['src/live/']
+const NETWORK_MODULES = ['net', 'http', 'http2', 'https', 'tls', 'dgram']
 const OWN_CLOCK = ['src/clock.ts', 'src/cli/']
 
 /** Modules that hand out time, timers or chance, */
@@ -223,6 +232,9 @@ function checkBuiltin(path: string, { specifier, names, line }: Import, find: Fi
   if (within(path, ['src/protocol/'])) find('pure-protocol', line, `imports ${specifier}`)
   if (/^fs(?:\/|$)/.test(name) && !within(path, FILE_SYSTEM)) {
     find('file-system', line, `only the log reads and writes files, this imports ${specifier}`)
+  }
+  if (NETWORK_MODULES.includes(name) && !within(path, [...NETWORK, 'adapters/'])) {
+    find('network', line, `only the live coordinator's socket uses ${specifier}`)
   }
   const pure = names.every((each) => PURE_MEMBERS.includes(each ?? ''))
   if (PORT_MODULES.includes(name) && usesPorts(path) && !pure) {

@@ -10,9 +10,7 @@
  *   4. recover for ever; wait for the first pass over those that answered in step 2
  * A participant that is down is recovered when it comes back; it delays nothing else (rule 8).
  */
-import { type Clock, LATE, type Random, systemClock, systemRandom, within } from './clock.ts'
-import { createAmbient } from './commit/ambient.ts'
-import type { CommitContext } from './commit/context.ts'
+import { within } from './clock.ts'
 import { joinTransaction } from './commit/join.ts'
 import {
   type CheckedOptions,
@@ -22,75 +20,27 @@ import {
 } from './commit/options.ts'
 import { retrying } from './commit/retry.ts'
 import { Running, runTransaction } from './commit/run.ts'
+import { DRAIN_MS, refusal, shutDown } from './coordinator/drain.ts'
 import type { KnownOutcome, OpenTransaction, TransactionHandles } from './coordinator/handles.ts'
-import { type LogLocation, openAt } from './coordinator/location.ts'
+import { liveHandlers } from './coordinator/live-requests.ts'
+import { openAt } from './coordinator/location.ts'
+import { type CloseOptions, type CoordinatorOptions, completeSeams } from './coordinator/options.ts'
+import { closeAll, joinParts, type Parts } from './coordinator/parts.ts'
 import { Siblings } from './coordinator/siblings.ts'
-import { asTransactionError, messageOf, UnanimousError } from './errors.ts'
+import { asTransactionError, messageOf } from './errors.ts'
 import { type CoordinatorEvent, Events, type Listener } from './events.ts'
-import { type Failpoints, noFailpoints } from './failpoint.ts'
-import type { DecisionLog, LogEvent, OpenedLog } from './log/decision-log.ts'
-import type { FileSystem } from './log/file-system.ts'
-import { nodeFileSystem } from './log/node-file-system.ts'
-import { type Logger, logSink } from './logger.ts'
-import { Announcements } from './participant/announcements.ts'
-import { LiveSet } from './participant/live.ts'
-import { MarkerCollector } from './participant/marker-collector.ts'
+import type { LiveServer } from './live/server.ts'
+import type { DrainReport } from './live/wire.ts'
+import type { LogEvent, OpenedLog } from './log/decision-log.ts'
+import { logSink } from './logger.ts'
 import type { PoolOf } from './participant/participant.ts'
-import { createRegistry, type Participants, type Registry } from './participant/registry.ts'
-import { Seats } from './participant/seats.ts'
-import { Settlements } from './participant/settle.ts'
-import { RecoveryLoop } from './recovery/loop.ts'
-import type { RecoveryContext } from './recovery/pass.ts'
-
-export interface CoordinatorOptions<P extends Participants> {
-  /**
-   * The decision log's directory, for one coordinator at a time; or `{ root }`, under which each
-   * of several processes takes a log of its own. Created when it is missing.
-   */
-  readonly log: string | LogLocation
-  /** The databases, by the name that `tx` and every record of them will use. */
-  readonly participants: P
-  /** A pino logger. Default: silent. */
-  readonly logger?: Logger
-  /** Deadline of a transaction that gives none, in ms. Default 30,000. */
-  readonly timeoutMs?: number
-  /** How long an enlistment waits for a connection while its transaction holds another, in ms. Default 5,000. */
-  readonly acquireMs?: number
-  /** How long a caller waits for its commit record to be durable, in ms. Default 5,000. */
-  readonly forceMs?: number
-  /** How long a caller waits for its branches to be settled, in ms. Default 5,000. */
-  readonly settleMs?: number
-  /** How long `open` waits for participants to answer, in ms. Default 1,000. */
-  readonly contactMs?: number
-  /** How long `open` waits for the first recovery of those that answered, in ms. Default 5,000. */
-  readonly recoverMs?: number
-  /** Between two recovery passes over a quiet participant, in ms. Default 5,000. */
-  readonly recoveryIntervalMs?: number
-  /** @internal Clock, randomness, files and failpoints, for tests. */
-  readonly seams?: Partial<Seams>
-}
-
-/** @internal */
-export interface Seams {
-  readonly clock: Clock
-  readonly random: Random
-  readonly files: FileSystem
-  readonly failpoints: Failpoints
-}
-
-const MARKER_SWEEP_MS = 60_000
-const CLOSE_MS = 10_000
+import { createRegistry, type Participants } from './participant/registry.ts'
 
 export class Coordinator<P extends Participants = Participants> {
-  readonly #registry: Registry
-  readonly #log: DecisionLog
-  readonly #events: Events
-  readonly #context: CommitContext
-  readonly #recovery: RecoveryLoop
-  readonly #siblings: Siblings | undefined
-  readonly #state: CoordinatorState
-  readonly #retrySeams: { readonly clock: Clock; readonly random: Random }
+  readonly #parts: Parts
   readonly #pools: Map<string, unknown> = new Map()
+  #live: LiveServer | undefined
+  #closing: Promise<DrainReport> | undefined
 
   /**
    * Opens a coordinator and settles what an earlier one left behind.
@@ -101,7 +51,7 @@ export class Coordinator<P extends Participants = Participants> {
   static async open<const P extends Participants>(
     options: CoordinatorOptions<P>,
   ): Promise<Coordinator<P>> {
-    const seams = { ...systemSeams(), ...options.seams }
+    const seams = completeSeams(options.seams)
     const events = new Events(logSink(options.logger))
     const registry = createRegistry(options.participants, seams.clock, events)
     const place = typeof options.log === 'string' ? { directory: options.log } : options.log
@@ -110,7 +60,7 @@ export class Coordinator<P extends Participants = Participants> {
     let opened: OpenedLog | undefined
     try {
       const located = await openAt(place, { ...seams, onEvent }, registry, contactMs)
-      const { log, slot, answered, unfit } = located
+      const { log, slot, directory, answered, unfit } = located
       opened = log
       if (unfit[0] !== undefined) throw unfit[0]
       const siblings =
@@ -118,11 +68,9 @@ export class Coordinator<P extends Participants = Participants> {
           ? new Siblings({ location: place, own: slot, registry, events, seams, contactMs })
           : undefined
       const started = await log.start()
-      const coordinator = new Coordinator<P>(options, seams, registry, started, events, siblings)
-      coordinator.#recovery.start()
-      siblings?.start()
-      const clean = coordinator.#recovery.clean(answered)
-      await within(seams.clock, options.recoverMs ?? 5_000, clean)
+      const parts = { registry, log: started, directory, events, siblings }
+      const coordinator = new Coordinator<P>(joinParts(options, seams, parts))
+      await coordinator.#start(answered, options.recoverMs ?? 5_000)
       return coordinator
     } catch (cause) {
       await opened?.close().catch(() => undefined)
@@ -131,61 +79,29 @@ export class Coordinator<P extends Participants = Participants> {
     }
   }
 
-  private constructor(
-    options: CoordinatorOptions<P>,
-    seams: Seams,
-    registry: Registry,
-    log: DecisionLog,
-    events: Events,
-    siblings: Siblings | undefined,
-  ) {
-    const { clock, failpoints } = seams
-    this.#registry = registry
-    this.#retrySeams = seams
-    this.#log = log
-    this.#events = events
-    this.#siblings = siblings
-    this.#state = { stopped: undefined, closing: undefined }
-    const markers = new MarkerCollector(registry, clock)
-    const settlements = new Settlements(log, events, (gtrid, participants) =>
-      markers.collect(gtrid, participants),
-    )
-    for (const { record, answers } of log.pending()) {
-      settlements.follow(record.gtrid, record.branches, answers)
+  private constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  async #start(answered: readonly string[], recoverMs: number): Promise<void> {
+    const { directory, events, recovery, seams, siblings } = this.#parts
+    recovery.start()
+    siblings?.start()
+    const clean = within(seams.clock, recoverMs, recovery.clean(answered))
+    try {
+      const { clock } = seams
+      this.#live = await seams.listen?.({ directory, clock, handlers: liveHandlers(this.#parts) })
+    } catch (cause) {
+      // Transactions need no socket, and people can still read the log.
+      const message = `the command line cannot ask this coordinator: ${messageOf(cause)}`
+      events.emit('log:event', { kind: 'warning', message })
     }
-    const live = new LiveSet()
-    const stop = (cause: unknown): void => this.#stop(cause)
-    const shared = { registry, log, live, settlements, events, failpoints, stop }
-    const recoveryContext: RecoveryContext = {
-      ...shared,
-      isSibling: async (logId) => (await siblings?.owns(logId)) ?? false,
-    }
-    this.#recovery = new RecoveryLoop(recoveryContext, clock, {
-      intervalMs: options.recoveryIntervalMs ?? 5_000,
-      markerSweepMs: MARKER_SWEEP_MS,
-    })
-    this.#context = {
-      ...shared,
-      clock,
-      markers,
-      announcements: new Announcements(registry, log),
-      ambient: createAmbient(),
-      seats: new Seats(),
-      live,
-      limits: {
-        timeoutMs: options.timeoutMs ?? 30_000,
-        acquireMs: options.acquireMs ?? 5_000,
-        forceMs: options.forceMs ?? 5_000,
-        settleMs: options.settleMs ?? 5_000,
-      },
-      stopped: () => this.#state.stopped,
-      nudge: (name) => this.#recovery.nudge(name),
-    }
+    await clean
   }
 
   /** Identity of the decision log. Every gtrid of this coordinator carries it. */
   get logId(): string {
-    return this.#log.logId
+    return this.#parts.log.logId
   }
 
   /**
@@ -207,17 +123,17 @@ export class Coordinator<P extends Participants = Participants> {
     work: (tx: TransactionHandles<P>) => Promise<T> | T,
     options: TransactionOptions<keyof P & string> = {},
   ): Promise<T> {
-    const place = this.#context.ambient.get()
+    const place = this.#parts.context.ambient.get()
     const run = (handles: object) => work(handles as TransactionHandles<P>)
     try {
       const checked = this.#check(options, place !== undefined)
       if (place === undefined || checked.propagation === 'new') {
-        return await retrying(this.#retrySeams, checked, () => {
+        return await retrying(this.#parts.seams, checked, () => {
           this.#checkOpen()
-          return runTransaction(this.#context, checked, run)
+          return runTransaction(this.#parts.context, checked, run)
         })
       }
-      return await joinTransaction(this.#context, place, checked, run)
+      return await joinTransaction(this.#parts.context, place, checked, run)
     } catch (cause) {
       throw asTransactionError(cause)
     }
@@ -238,7 +154,7 @@ export class Coordinator<P extends Participants = Participants> {
     options: Omit<TransactionOptions<keyof P & string>, 'retry'> = {},
   ): Promise<OpenTransaction<P>> {
     try {
-      const running = await Running.begin(this.#context, this.#check(options, false))
+      const running = await Running.begin(this.#parts.context, this.#check(options, false))
       return running.tx.handlesWith({
         commit: () => running.commit(),
         rollback: () => running.rollback(),
@@ -257,10 +173,10 @@ export class Coordinator<P extends Participants = Participants> {
    * @throws UnanimousError PARTICIPANT_UNKNOWN
    */
   pool<N extends keyof P & string>(name: N): PoolOf<P[N]> {
-    const participant = this.#registry.get(name)
+    const participant = this.#parts.registry.get(name)
     if (participant === undefined)
-      throw unknownParticipant(name, new Set(this.#registry.keys()), '')
-    const { ambient } = this.#context
+      throw unknownParticipant(name, new Set(this.#parts.registry.keys()), '')
+    const { ambient } = this.#parts.context
     const made =
       this.#pools.get(name) ??
       participant.ambientPool({
@@ -273,12 +189,12 @@ export class Coordinator<P extends Participants = Participants> {
 
   /** The transaction that the caller runs in, ended or not; `undefined` outside of one. */
   current(): TransactionHandles<P> | undefined {
-    return this.#context.ambient.get()?.tx.handles as TransactionHandles<P> | undefined
+    return this.#parts.context.ambient.get()?.tx.handles as TransactionHandles<P> | undefined
   }
 
   /** Runs `work` outside of the transaction around it: what it does is not rolled back with it. */
   outside<T>(work: () => T): T {
-    return this.#context.ambient.run(undefined, work)
+    return this.#parts.context.ambient.run(undefined, work)
   }
 
   /**
@@ -287,7 +203,7 @@ export class Coordinator<P extends Participants = Participants> {
    * the first database that has: until then a lost log could still take the decision back.
    */
   outcome(gtrid: string): KnownOutcome {
-    switch (this.#log.register(gtrid)) {
+    switch (this.#parts.log.register(gtrid)) {
       case 'commit':
         return this.#isCommitted(gtrid) ? 'committed' : 'in-doubt'
       case 'abort':
@@ -301,97 +217,56 @@ export class Coordinator<P extends Participants = Participants> {
   }
 
   #isCommitted(gtrid: string): boolean {
-    const marked = this.#log.find(gtrid)?.record.branches.some((branch) => branch.marker) ?? false
-    return !marked || this.#context.settlements.isConfirmed(gtrid)
+    const marked =
+      this.#parts.log.find(gtrid)?.record.branches.some((branch) => branch.marker) ?? false
+    return !marked || this.#parts.context.settlements.isConfirmed(gtrid)
   }
 
   on<E extends CoordinatorEvent>(name: E, listener: Listener<E>): this {
-    this.#events.on(name, listener)
+    this.#parts.events.on(name, listener)
     return this
   }
 
   off<E extends CoordinatorEvent>(name: E, listener: Listener<E>): this {
-    this.#events.off(name, listener)
+    this.#parts.events.off(name, listener)
     return this
   }
 
   /**
-   * Begins no further transaction, waits for the running ones (at most 10 s), stops recovery and
-   * releases the log. The users' pools stay open. Idempotent.
+   * Begins no further transaction, waits for the running ones, aborts those that are not decided
+   * then, settles what can be settled, stops recovery and releases the log. The users' pools stay
+   * open. Idempotent: the first call counts.
    *
-   * Whatever is still unsettled is settled by the next coordinator that opens this log.
+   * What the report calls `left` is settled by the next coordinator that opens this log.
+   *
+   * @example
+   * process.once('SIGTERM', async () => {
+   *   const { left } = await coordinator.close({ drainMs: 20_000 })
+   *   process.exit(left === 0 ? 0 : 1)
+   * })
    */
-  close(): Promise<void> {
-    this.#state.closing ??= this.#close()
-    return this.#state.closing
+  close({ drainMs = DRAIN_MS }: CloseOptions = {}): Promise<DrainReport> {
+    this.#closing ??= this.#close(drainMs)
+    return this.#closing
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
 
-  async #close(): Promise<void> {
-    const { clock, live, markers } = this.#context
-    const waited = await within(clock, CLOSE_MS, live.whenEmpty())
-    const stopping = Promise.all([this.#recovery.stop(), this.#siblings?.stop()])
-    const stopped = await within(clock, CLOSE_MS, stopping)
-    if (waited !== LATE && stopped !== LATE) await within(clock, CLOSE_MS, markers.flush())
-    await closeAll(this.#registry)
-    // A pass that still waited for a server ends with the connection under it.
-    await stopping
-    await this.#log.close()
+  async #close(drainMs: number): Promise<DrainReport> {
+    return shutDown(this.#parts, drainMs, async () => this.#live?.close())
   }
 
   /** @param joins - a transaction that runs may go on while the coordinator closes */
   #check(options: TransactionOptions, joins: boolean): CheckedOptions {
     if (!joins || options.propagation === 'new') this.#checkOpen()
-    const names = new Set(this.#registry.keys())
-    return checkOptions(options, names, this.#context.limits.timeoutMs)
+    const { registry, context } = this.#parts
+    return checkOptions(options, new Set(registry.keys()), context.limits.timeoutMs)
   }
 
   #checkOpen(): void {
-    const { stopped, closing } = this.#state
-    if (closing !== undefined) {
-      throw new UnanimousError('COORDINATOR_CLOSED', 'the coordinator is closed', {
-        hint: 'Close it when nothing begins transactions any more.',
-      })
-    }
-    if (stopped !== undefined) {
-      throw new UnanimousError(stopped.code, messageOf(stopped), {
-        hint: stopped.hint,
-        cause: stopped,
-      })
-    }
-  }
-
-  #stop(cause: unknown): void {
-    if (this.#state.stopped !== undefined) return
-    const stopped =
-      cause instanceof UnanimousError
-        ? cause
-        : new UnanimousError('COORDINATOR_CLOSED', messageOf(cause), { cause })
-    this.#state.stopped = stopped
-    this.#events.emit('coordinator:stopped', { cause: stopped })
-    this.#recovery.stop().catch(() => undefined)
-    this.#siblings?.stop().catch(() => undefined)
-  }
-}
-
-interface CoordinatorState {
-  /** Why nothing may be decided any more. */
-  stopped: UnanimousError | undefined
-  closing: Promise<void> | undefined
-}
-
-async function closeAll(registry: Registry): Promise<void> {
-  await Promise.all([...registry.values()].map((one) => one.close().catch(() => undefined)))
-}
-
-function systemSeams(): Seams {
-  return {
-    clock: systemClock,
-    random: systemRandom,
-    files: nodeFileSystem,
-    failpoints: noFailpoints,
+    const refused = refusal(this.#parts, this.#closing !== undefined)
+    if (refused !== undefined) throw refused
   }
 }

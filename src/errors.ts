@@ -33,8 +33,10 @@ export type ErrorCode =
   | 'LOG_FULL'
   /** A write to the log failed earlier: it takes no further decision. */
   | 'LOG_POISONED'
-  /** The coordinator was closed. */
+  /** The coordinator was closed, or is being drained. */
   | 'COORDINATOR_CLOSED'
+  /** The running coordinator that holds the log did not answer on its socket. */
+  | 'COORDINATOR_UNREACHABLE'
   /** The command line's configuration module is missing or wrong. */
   | 'CONFIG_INVALID'
   /** A gtrid is not known here. */

@@ -9,10 +9,8 @@ export type { RetryOptions } from './commit/retry.ts'
 export { type CliConfig, defineConfig } from './config.ts'
 export type { KnownOutcome, OpenTransaction, TransactionHandles } from './coordinator/handles.ts'
 export type { LogDirectory, LogLocation, LogRoot } from './coordinator/location.ts'
-export {
-  Coordinator,
-  type CoordinatorOptions,
-} from './coordinator.ts'
+export type { CloseOptions, CoordinatorOptions } from './coordinator/options.ts'
+export { Coordinator } from './coordinator.ts'
 export {
   type BranchReport,
   type ErrorCode,
@@ -22,6 +20,7 @@ export {
   UnanimousError,
 } from './errors.ts'
 export type { CoordinatorEvent, CoordinatorEventMap } from './events.ts'
+export type { DrainReport } from './live/wire.ts'
 export type { Logger } from './logger.ts'
 export type {
   HandleOf,

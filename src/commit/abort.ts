@@ -43,7 +43,11 @@ export async function abortTransaction(
   await context.failpoints('abort:after-all')
   // In this order: recovery leaves a live transaction alone.
   tx.finish()
-  for (const participant of silent) context.nudge(participant)
+  for (const participant of silent) {
+    context.settlements.unsettled.decided(participant, tx.gtrid, 'abort')
+    context.settlements.leave(participant, tx.gtrid)
+    context.nudge(participant)
+  }
   tx.move(committed === undefined ? 'rolled-back' : 'heuristic')
   return committed
 }

@@ -10,6 +10,7 @@
 import { LATE, type Timer, within } from '../clock.ts'
 import { TransactionError, type TransactionErrorCode } from '../errors.ts'
 import type { Branch, Seat } from '../participant/branch.ts'
+import type { LiveTransaction } from '../participant/live.ts'
 import type { Claim } from '../participant/seats.ts'
 import { ABORTABLE, type TransactionState, transition } from '../protocol/transaction-state.ts'
 import type { Outcome, Refusal } from '../protocol/vocabulary.ts'
@@ -44,7 +45,7 @@ export interface Obstacle {
   readonly refusal: Refusal
 }
 
-export class Transaction implements Enclosing {
+export class Transaction implements Enclosing, LiveTransaction {
   readonly gtrid: string
   readonly options: CheckedOptions
   readonly startedAt: number
@@ -76,8 +77,8 @@ export class Transaction implements Enclosing {
     this.#context = context
     this.options = options
     this.gtrid = context.log.begin()
-    context.live.join(this.gtrid)
     this.startedAt = context.clock.monotonic()
+    context.live.join(this.gtrid, this)
     this.aborted = new Promise((_, reject) => {
       this.#reject = reject
     })
@@ -89,6 +90,14 @@ export class Transaction implements Enclosing {
 
   get state(): TransactionState {
     return this.#state
+  }
+
+  get name(): string | undefined {
+    return this.options.name
+  }
+
+  get participants(): readonly string[] {
+    return this.enlisted.map(({ participant }) => participant)
   }
 
   /** Branches that take part. */

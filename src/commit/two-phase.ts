@@ -143,7 +143,7 @@ async function decide(
     (cause: unknown) => {
       if (context.log.register(tx.gtrid) === 'open') throw notHandedOver(tx, cause)
       tx.move('in-doubt')
-      abandon(tx, prepared)
+      abandon(context, tx, prepared)
       throw inDoubt(tx, prepared, 'DECISION_IN_DOUBT', 'the commit record could not be forced', {
         cause,
         hint: 'Restart the process: recovery reads what the disk holds and settles every branch alike.',
@@ -191,15 +191,20 @@ function finishBehind(
         invariant(decided === 'commit', 'a handed-over commit became an abort')
         return phaseTwo(context, tx, prepared)
       },
-      () => abandon(tx, prepared),
+      () => abandon(context, tx, prepared),
     )
     // The caller has its answer; a heuristic is in the log and among the events.
     .catch(() => undefined)
 }
 
 /** Rule 2: touch no branch. Only a restart can learn what the disk holds. */
-function abandon(tx: Transaction, prepared: readonly Prepared[]): void {
-  for (const { branch } of prepared) branch.abandon()
+function abandon(context: CommitContext, tx: Transaction, prepared: readonly Prepared[]): void {
+  for (const { branch } of prepared) {
+    branch.abandon()
+    // Nobody here may look for it as if it were aborted.
+    context.settlements.unsettled.decided(branch.participant, tx.gtrid, 'commit')
+    context.settlements.leave(branch.participant, tx.gtrid)
+  }
   tx.finish()
 }
 
@@ -264,7 +269,10 @@ async function settleAll(
   await context.failpoints('commit:after-all')
   // In this order: recovery leaves a live transaction alone.
   tx.finish()
-  for (const participant of silent) context.nudge(participant)
+  for (const participant of silent) {
+    context.settlements.leave(participant, tx.gtrid)
+    context.nudge(participant)
+  }
 }
 
 /** Waits until every branch answered, a heuristic is known, or the caller has waited enough. */

@@ -1,5 +1,4 @@
 /** Where the decision log is: a directory of its own, or a slot under a root that processes share. */
-import type { Clock } from '../clock.ts'
 import { messageOf, UnanimousError } from '../errors.ts'
 import type { OpenedLog } from '../log/decision-log.ts'
 import { type LogSeams, openFileDecisionLog } from '../log/open-log.ts'
@@ -29,6 +28,7 @@ export type LogLocation = LogDirectory | LogRoot
 /** A log that is owned, and met by the participants that answered. */
 export interface Located extends FirstContact {
   readonly log: OpenedLog
+  readonly directory: string
   /** `slot-3`, under a root. */
   readonly slot: string | undefined
 }
@@ -46,14 +46,15 @@ export async function openAt(
   contactMs: number,
 ): Promise<Located> {
   if (!('root' in location)) {
-    return meet(await openFileDecisionLog(location, seams), undefined, seams.clock)
+    const log = await openFileDecisionLog(location, seams)
+    return meet(log, location.directory, undefined)
   }
   const copies: OpenedLog[] = []
   try {
     for (;;) {
-      const { log, name } = await openSlot(location, seams)
+      const { log, directory, name } = await openSlot(location, seams)
       try {
-        return await meet(log, name, seams.clock)
+        return await meet(log, directory, name)
       } catch (cause) {
         if (!(cause instanceof UnanimousError) || cause.code !== 'LOG_COPIED') throw cause
         const message = `${name} is passed over: ${messageOf(cause)}`
@@ -64,9 +65,14 @@ export async function openAt(
     await Promise.all(copies.map((log) => log.close()))
   }
 
-  async function meet(log: OpenedLog, slot: string | undefined, clock: Clock): Promise<Located> {
+  async function meet(
+    log: OpenedLog,
+    directory: string,
+    slot: string | undefined,
+  ): Promise<Located> {
     try {
-      return { log, slot, ...(await firstContact(registry, log, clock, contactMs)) }
+      const met = await firstContact(registry, log, seams.clock, contactMs)
+      return { log, directory, slot, ...met }
     } catch (cause) {
       // Held until another one is taken, so that it is not found free again.
       if (slot === undefined) await log.close()

@@ -5,43 +5,64 @@
  * when its own path will touch no branch any more. Recovery looks at it after it has listed
  * branches and before it reads decisions.
  */
+import type { TransactionErrorCode } from '../errors.ts'
+import type { TransactionState } from '../protocol/transaction-state.ts'
+
 export interface LiveTransactions {
   has(gtrid: string): boolean
   /** What is live at this moment. */
   snapshot(): ReadonlySet<string>
 }
 
+/** A live transaction, for whoever looks at it from outside. */
+export interface LiveTransaction {
+  readonly gtrid: string
+  readonly name: string | undefined
+  /** By the clock's monotonic time, in ms. */
+  readonly startedAt: number
+  readonly state: TransactionState
+  /** Those that it has enlisted. */
+  readonly participants: readonly string[]
+  /** Without effect from the moment its decision is handed over (rule 10). */
+  abort(code: TransactionErrorCode, message: string, cause?: unknown, hint?: string): void
+}
+
 export class LiveSet implements LiveTransactions {
-  readonly #gtrids: Set<string> = new Set()
+  readonly #transactions: Map<string, LiveTransaction | undefined> = new Map()
   #empty: (() => void)[] = []
 
   get size(): number {
-    return this.#gtrids.size
+    return this.#transactions.size
   }
 
-  join(gtrid: string): void {
-    this.#gtrids.add(gtrid)
+  join(gtrid: string, transaction?: LiveTransaction): void {
+    this.#transactions.set(gtrid, transaction)
   }
 
   leave(gtrid: string): void {
-    this.#gtrids.delete(gtrid)
-    if (this.#gtrids.size > 0) return
+    this.#transactions.delete(gtrid)
+    if (this.#transactions.size > 0) return
     const waiting = this.#empty
     this.#empty = []
     for (const resolve of waiting) resolve()
   }
 
   has(gtrid: string): boolean {
-    return this.#gtrids.has(gtrid)
+    return this.#transactions.has(gtrid)
   }
 
   snapshot(): ReadonlySet<string> {
-    return new Set(this.#gtrids)
+    return new Set(this.#transactions.keys())
+  }
+
+  /** The oldest first. */
+  transactions(): readonly LiveTransaction[] {
+    return [...this.#transactions.values()].filter((each) => each !== undefined)
   }
 
   /** Resolves when nothing is live. */
   whenEmpty(): Promise<void> {
-    if (this.#gtrids.size === 0) return Promise.resolve()
+    if (this.#transactions.size === 0) return Promise.resolve()
     return new Promise((resolve) => {
       this.#empty.push(resolve)
     })

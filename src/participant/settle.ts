@@ -6,6 +6,7 @@
  * (marker row, PostgreSQL's transaction id), and only where there is none with the server's life.
  * Rule 7: a decision is forgotten only after every branch has answered.
  */
+import { systemClock } from '../clock.ts'
 import type { Events } from '../events.ts'
 import { conclude, isCommitted } from '../protocol/outcome.ts'
 import type {
@@ -16,11 +17,22 @@ import type {
 } from '../protocol/vocabulary.ts'
 import type { Xid } from '../xid.ts'
 import type { Participant } from './participant.ts'
+import { Unsettled } from './unsettled.ts'
 
 /** The part of the decision log that settling needs. */
 export interface AnswerLog {
   answered(gtrid: string, bqual: string, answer: BranchAnswer): Promise<void>
   end(gtrid: string): Promise<void>
+}
+
+/** A commit decision of an earlier life, as far as it is followed. */
+export interface Resumed {
+  readonly record: {
+    readonly gtrid: string
+    readonly decidedAtMs: number
+    readonly branches: readonly BranchRecord[]
+  }
+  readonly answers: ReadonlyMap<string, BranchAnswer>
 }
 
 interface Open {
@@ -32,6 +44,8 @@ interface Open {
 
 /** The answers of every logged commit that is not ended. */
 export class Settlements {
+  /** What has not ended, aborted branches too. */
+  readonly unsettled: Unsettled
   readonly #log: AnswerLog
   readonly #events: Events
   readonly #ended: (gtrid: string, participants: readonly string[]) => void
@@ -46,7 +60,9 @@ export class Settlements {
     log: AnswerLog,
     events: Events,
     ended: (gtrid: string, participants: readonly string[]) => void,
+    unsettled: Unsettled = new Unsettled(systemClock),
   ) {
+    this.unsettled = unsettled
     this.#log = log
     this.#events = events
     this.#ended = ended
@@ -92,14 +108,31 @@ export class Settlements {
     }
   }
 
-  /** Follows a commit that has become durable, or was found in the log at start. */
+  /** Follows a commit that has become durable. */
   follow(
     gtrid: string,
     branches: readonly BranchRecord[],
     answers: ReadonlyMap<string, BranchAnswer> = new Map(),
+    ageMs = 0,
   ): void {
     this.#open.set(gtrid, { gtrid, branches, answers: new Map(answers), changed: [] })
+    for (const { participant, bqual } of branches) {
+      if (!answers.has(bqual)) this.unsettled.decided(participant, gtrid, 'commit', ageMs)
+    }
     this.#endWhenAllAnswered(gtrid)
+  }
+
+  /** Follows what was found in the log at start: all of it is recovery's. */
+  resume(pending: readonly Resumed[], nowMs: number): void {
+    for (const { record, answers } of pending) {
+      this.follow(record.gtrid, record.branches, answers, nowMs - record.decidedAtMs)
+      for (const { participant } of record.branches) this.leave(participant, record.gtrid)
+    }
+  }
+
+  /** The live path has let go of a branch, whatever was decided: its end is recovery's. */
+  leave(participant: string, gtrid: string): void {
+    this.unsettled.leave(participant, gtrid)
   }
 
   /** Whether a branch of this commit has not answered yet, or not as it was decided. */
@@ -125,6 +158,7 @@ export class Settlements {
     if (open === undefined || open.answers.has(bqual)) return
     open.answers.set(bqual, answer)
     const participant = open.branches.find((branch) => branch.bqual === bqual)?.participant ?? ''
+    this.unsettled.ended(participant, gtrid)
     this.#events.emit('branch:settled', { gtrid, participant, bqual, answer, by })
     if (!isCommitted(answer)) {
       this.#events.emit('branch:heuristic', { gtrid, participant, bqual, answer })

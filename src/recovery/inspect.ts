@@ -9,7 +9,8 @@
  * The order is that of rule 5, argued in protocol/resolution.ts: a branch that was listed at 2 and
  * has no commit record at 3 is presumed aborted, and a commit pending at 1 whose branch is missing
  * at 2 has ended on its server. Both hold only while nobody else decides. If a process held the log
- * at 1 or at 3, then every transaction counts as live there: to be left alone.
+ * at 1 or at 3, then every transaction counts as live there: to be left alone. Only the coordinator
+ * that holds the log knows better: it names the live ones, before 1 and between 2 and 3.
  */
 import { type Clock, LATE, within } from '../clock.ts'
 import { messageOf, UnanimousError } from '../errors.ts'
@@ -43,6 +44,8 @@ export interface InspectOptions {
   readonly clock: Clock
   /** Reads the log as it is at that moment. */
   readLog(): Promise<LogSnapshot>
+  /** For the process that holds the log itself: what it works on at that moment. */
+  readonly live?: () => ReadonlySet<string>
   /** How long a participant may take to answer, in ms. */
   readonly answerMs: number
   /** Asks only this participant. */
@@ -68,6 +71,10 @@ interface Sight {
   readonly after: LogSnapshot
   readonly owner: LogOwner | undefined
   readonly pending: ReadonlyMap<string, PendingDecision>
+  /** Before the lists and after them; `undefined` when it is another process that knows. */
+  readonly live:
+    | { readonly before: ReadonlySet<string>; readonly after: ReadonlySet<string> }
+    | undefined
   readonly atMs: number
 }
 
@@ -77,8 +84,10 @@ interface Sight {
  * @throws UnanimousError of `readLog`; participants that cannot be asked are part of the answer
  */
 export async function inspect(options: InspectOptions): Promise<Inspection> {
+  const liveBefore = options.live?.()
   const before = await options.readLog()
   const looks = await lookAtAll(options)
+  const liveAfter = options.live?.()
   const after = await options.readLog()
   const sight: Sight = {
     before,
@@ -86,6 +95,10 @@ export async function inspect(options: InspectOptions): Promise<Inspection> {
     after,
     owner: after.owner ?? before.owner,
     pending: new Map(after.pending.map((each) => [each.record.gtrid, each])),
+    live:
+      liveBefore === undefined || liveAfter === undefined
+        ? undefined
+        : { before: liveBefore, after: liveAfter },
     atMs: options.clock.now(),
   }
   const apart: ApartBranch[] = []
@@ -155,19 +168,21 @@ function resolveOne(
 ): readonly Resolution<PreparedBranch>[] {
   const look = sight.looks.get(name)
   if (look?.kind !== 'listed') return []
-  const { before, after, owner, pending } = sight
+  const { before, after, owner, pending, live } = sight
   const listedGtrids = look.listed.flatMap(({ xid }) => (xid === undefined ? [] : [xid.gtrid]))
+  const isOthers = live === undefined && owner !== undefined
   return resolve({
     participant: name,
     configured: new Set(registry.keys()),
     logId: after.logId,
     standing: (incarnation) => after.standing(incarnation),
-    settleable:
-      owner === undefined
-        ? before.pending.flatMap(({ record }) => pending.get(record.gtrid) ?? [])
-        : [],
+    settleable: isOthers
+      ? []
+      : before.pending
+          .filter(({ record }) => live?.before.has(record.gtrid) !== true)
+          .flatMap(({ record }) => pending.get(record.gtrid) ?? []),
     listed: look.listed,
-    live: new Set(owner === undefined ? [] : listedGtrids),
+    live: live?.after ?? new Set(isOthers ? listedGtrids : []),
     decision: (gtrid) => pending.get(gtrid),
   })
 }
@@ -292,7 +307,7 @@ function transaction(
 }
 
 function stateOf(
-  { owner, pending, atMs }: Sight,
+  { owner, pending, live, atMs }: Sight,
   gtrid: string,
   branches: readonly InspectedBranch[],
   sinceMs: number | undefined,
@@ -304,6 +319,7 @@ function stateOf(
   if (conclusion === 'committed' && branches.every(({ state }) => state !== 'prepared')) {
     return 'settled'
   }
+  if (live !== undefined) return live.after.has(gtrid) ? 'live' : 'unsettled'
   const young = sinceMs === undefined || atMs - sinceMs < IN_FLIGHT_MS
   return owner !== undefined && young ? 'live' : 'unsettled'
 }

@@ -55,6 +55,19 @@ export class RecoveryLoop {
     await Promise.all(names.flatMap((name) => this.#loops.get(name)?.clean ?? []))
   }
 
+  /**
+   * Passes now over the named participants. Resolves with how each ended: `undefined` for one that
+   * could not be listed, or whose loop has ended.
+   */
+  passed(names: readonly string[]): Promise<readonly (PassReport | undefined)[]> {
+    return Promise.all(names.map(async (name) => this.#loops.get(name)?.passed()))
+  }
+
+  /** Whether the participant could be listed last; `undefined` before its first answer. */
+  isReachable(name: string): boolean | undefined {
+    return this.#loops.get(name)?.isReachable
+  }
+
   /** Resolves when no pass is running; none begins afterwards. */
   async stop(): Promise<void> {
     await Promise.all([...this.#loops.values()].map((loop) => loop.stop()))
@@ -80,6 +93,8 @@ class ParticipantLoop {
   #nextMarkerSweep = 0
   #reportedBefore: ReadonlySet<string> = new Set()
   #done: Promise<void> = Promise.resolve()
+  readonly #waiting: ((report: PassReport | undefined) => void)[] = []
+  #ended = false
 
   constructor(
     context: RecoveryContext,
@@ -96,8 +111,26 @@ class ParticipantLoop {
     })
   }
 
+  get isReachable(): boolean | undefined {
+    return this.#reachable
+  }
+
   start(): void {
-    this.#done = this.#run().catch((cause: unknown) => this.#context.stop(cause))
+    this.#done = this.#run()
+      .catch((cause: unknown) => this.#context.stop(cause))
+      .finally(() => {
+        this.#ended = true
+        for (const resolve of this.#waiting.splice(0)) resolve(undefined)
+      })
+  }
+
+  /** Resolves with the report of a pass that begins from here on. */
+  passed(): Promise<PassReport | undefined> {
+    if (this.#ended) return Promise.resolve(undefined)
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve)
+      this.nudge()
+    })
   }
 
   nudge(): void {
@@ -114,7 +147,9 @@ class ParticipantLoop {
 
   async #run(): Promise<void> {
     while (!this.#stopped && this.#context.log.poison === undefined) {
+      const waiting = this.#waiting.splice(0)
       const report = await this.#pass()
+      for (const resolve of waiting) resolve(report)
       const clean = report?.unsettled === 0
       if (clean) this.#resolveClean()
       const idle = clean && report.committed + report.rolledBack === 0

@@ -7,7 +7,7 @@
  */
 import { type Clock, sleep } from '../clock.ts'
 import { messageOf, UnanimousError } from '../errors.ts'
-import type { Events } from '../events.ts'
+import type { CoordinatorEventMap, Events } from '../events.ts'
 import type { Failpoints } from '../failpoint.ts'
 import { InvariantError } from '../invariant.ts'
 import type { DecisionLog } from '../log/decision-log.ts'
@@ -98,14 +98,12 @@ function unsaved(cause: Error): UnanimousError {
 }
 
 function contextOf(
-  { registry, log, events, failpoints }: OnceParts,
+  { registry, log, events, failpoints, clock }: OnceParts,
   markers: MarkerCollector,
   stopped: unknown[],
 ): RecoveryContext {
   const settlements = new Settlements(log, events, (gtrid, names) => markers.collect(gtrid, names))
-  for (const { record, answers } of log.pending()) {
-    settlements.follow(record.gtrid, record.branches, answers)
-  }
+  settlements.resume(log.pending(), clock.now())
   const stop = (cause: unknown): void => {
     stopped.push(cause)
   }
@@ -156,9 +154,11 @@ function report(done: readonly Done[], ends: readonly (readonly [string, End])[]
   return { done, unsettled, troubles }
 }
 
-function watch(events: Events, done: Done[]): () => void {
-  const settled = (event: Omit<Done, 'did'> & { readonly answer: BranchAnswer }): void => {
-    const { gtrid, participant, bqual, answer } = event
+/** Notes in `done` what is settled from here on; answers what ends that. */
+export function watch(events: Events, done: Done[], only?: 'recovery'): () => void {
+  const settled = (event: CoordinatorEventMap['branch:settled']): void => {
+    const { gtrid, participant, bqual, answer, by } = event
+    if (only !== undefined && by !== only) return
     done.push({ gtrid, participant, bqual, did: answer })
   }
   const rolledBack = ({ gtrid, participant, bqual }: Omit<Done, 'did'>): void => {

@@ -62,6 +62,8 @@ export async function recoverParticipant(
   context: RecoveryContext,
   participant: Participant,
 ): Promise<PassReport> {
+  const { unsettled: followed } = context.settlements
+  const mark = followed.mark()
   const plan = await observe(context, participant)
   const copy = plan.find((resolution) => resolution.kind === 'copy')
   if (copy !== undefined) {
@@ -71,6 +73,7 @@ export async function recoverParticipant(
   let committed = 0
   let rolledBack = 0
   let unsettled = 0
+  const notRolledBack = new Set<string>()
   const reported: Reported[] = []
   for (const resolution of plan) {
     if (context.log.poison !== undefined) break
@@ -82,7 +85,10 @@ export async function recoverParticipant(
         break
       case 'rollback':
         if (await rollBack(context, participant, resolution.xid)) rolledBack += 1
-        else unsettled += 1
+        else {
+          unsettled += 1
+          notRolledBack.add(resolution.xid.gtrid)
+        }
         break
       case 'orphan':
         if (await isSiblings(context, resolution.branch)) break
@@ -101,6 +107,7 @@ export async function recoverParticipant(
         break
     }
   }
+  if (context.log.poison === undefined) followed.passed(participant.name, mark, notRolledBack)
   return { participant: participant.name, committed, rolledBack, unsettled, reported }
 }
 

@@ -229,7 +229,7 @@ describe('a deadlock that spans the databases', () => {
         wallets: mysql(wallets, { lockTimeoutMs: 1_000 }),
       },
     })
-    onTestFinished(() => fast.close())
+    onTestFinished(async () => void (await fast.close()))
     let holding = 0
     let meet = (): void => undefined
     const met = new Promise<void>((resolve) => {

@@ -29,7 +29,7 @@ const { accounts, wallets } = db.pools
 const WORKER = fileURLToPath(new URL('../../examples/transfer/worker.ts', import.meta.url))
 
 /** The error that an opening ends with; closes what opened all the same. */
-async function unopened(opening: Promise<{ close(): Promise<void> }>): Promise<UnanimousError> {
+async function unopened(opening: Promise<{ close(): Promise<unknown> }>): Promise<UnanimousError> {
   const error = await opening.then(
     async (opened) => {
       await opened.close()

@@ -136,6 +136,11 @@ const BAD: readonly BadFile[] = [
   ['file-system', 'without its prefix', 'src/recovery/a.ts', "import { readFileSync } from 'fs'"],
   ['file-system', 'in an adapter', 'adapters/pg/a.ts', "import { open } from 'node:fs/promises'"],
 
+  ['network', 'a socket in the core', 'src/commit/a.ts', "import { connect } from 'node:net'"],
+  ['network', 'a socket in the cli', 'src/cli/a.ts', "import { connect } from 'net'"],
+  ['layer', 'live not coordinator', 'src/live/a.ts', "import { a } from '../coordinator/drain.ts'"],
+  ['layer', 'recovery not live', 'src/recovery/a.ts', "import { a } from '../live/client.ts'"],
+
   ['pure-protocol', 'a module of Node', 'src/protocol/a.ts', "import { inspect } from 'node:util'"],
   ['pure-protocol', 'an async function', 'src/protocol/a.ts', 'export async function a() {}'],
   ['pure-protocol', 'an async method', 'src/protocol/a.ts', 'export const a = { async b() {} }'],
@@ -191,6 +196,7 @@ describe('a ban catches its bad file', () => {
       cycle: true,
       package: true,
       'file-system': true,
+      network: true,
       'pure-protocol': true,
       ports: true,
       enum: true,

@@ -1,0 +1,104 @@
+/** The parts of an open coordinator, joined: what the live path and recovery share. */
+import { createAmbient } from '../commit/ambient.ts'
+import type { CommitContext } from '../commit/context.ts'
+import { messageOf, UnanimousError } from '../errors.ts'
+import type { Events } from '../events.ts'
+import type { DecisionLog, LogOwner } from '../log/decision-log.ts'
+import { Announcements } from '../participant/announcements.ts'
+import { LiveSet } from '../participant/live.ts'
+import { MarkerCollector } from '../participant/marker-collector.ts'
+import type { Participants, Registry } from '../participant/registry.ts'
+import { Seats } from '../participant/seats.ts'
+import { Settlements } from '../participant/settle.ts'
+import { Unsettled } from '../participant/unsettled.ts'
+import { RecoveryLoop } from '../recovery/loop.ts'
+import type { RecoveryContext } from '../recovery/pass.ts'
+import type { CoordinatorOptions, Seams } from './options.ts'
+import type { Siblings } from './siblings.ts'
+
+const MARKER_SWEEP_MS = 60_000
+
+export interface Parts {
+  readonly seams: Seams
+  readonly registry: Registry
+  readonly log: DecisionLog
+  /** Of the log. */
+  readonly directory: string
+  /** This process, as the holder of the log. */
+  readonly owner: LogOwner
+  readonly events: Events
+  readonly context: CommitContext
+  readonly recovery: RecoveryLoop
+  readonly siblings: Siblings | undefined
+  readonly state: CoordinatorState
+}
+
+export interface CoordinatorState {
+  /** Why nothing may be decided any more. */
+  stopped: UnanimousError | undefined
+  /** Whether nothing begins any more. */
+  draining: boolean
+}
+
+export interface Opened extends Pick<Parts, 'registry' | 'log' | 'directory' | 'events'> {
+  readonly siblings: Siblings | undefined
+}
+
+export function joinParts<P extends Participants>(
+  options: CoordinatorOptions<P>,
+  seams: Seams,
+  opened: Opened,
+): Parts {
+  const { registry, log, events, siblings } = opened
+  const { clock, failpoints } = seams
+  const state: CoordinatorState = { stopped: undefined, draining: false }
+  const markers = new MarkerCollector(registry, clock)
+  const settlements = new Settlements(
+    log,
+    events,
+    (gtrid, participants) => markers.collect(gtrid, participants),
+    new Unsettled(clock),
+  )
+  settlements.resume(log.pending(), clock.now())
+  const stop = (cause: unknown): void => {
+    if (state.stopped !== undefined) return
+    state.stopped =
+      cause instanceof UnanimousError
+        ? cause
+        : new UnanimousError('COORDINATOR_CLOSED', messageOf(cause), { cause })
+    events.emit('coordinator:stopped', { cause: state.stopped })
+    recovery.stop().catch(() => undefined)
+    siblings?.stop().catch(() => undefined)
+  }
+  const shared = { registry, log, live: new LiveSet(), settlements, events, failpoints, stop }
+  const recoveryContext: RecoveryContext = {
+    ...shared,
+    isSibling: async (logId) => (await siblings?.owns(logId)) ?? false,
+  }
+  const recovery = new RecoveryLoop(recoveryContext, clock, {
+    intervalMs: options.recoveryIntervalMs ?? 5_000,
+    markerSweepMs: MARKER_SWEEP_MS,
+  })
+  const context: CommitContext = {
+    ...shared,
+    clock,
+    markers,
+    announcements: new Announcements(registry, log),
+    ambient: createAmbient(),
+    seats: new Seats(),
+    limits: {
+      timeoutMs: options.timeoutMs ?? 30_000,
+      acquireMs: options.acquireMs ?? 5_000,
+      forceMs: options.forceMs ?? 5_000,
+      settleMs: options.settleMs ?? 5_000,
+    },
+    stopped: () => state.stopped,
+    nudge: (name) => recovery.nudge(name),
+  }
+  const owner = { ...seams.files.self, sinceMs: clock.now() }
+  return { ...opened, seams, owner, context, recovery, state }
+}
+
+export async function closeAll(registry: Registry): Promise<void> {
+  await Promise.all([...registry.values()].map((one) => one.close().catch(() => undefined)))
+}
