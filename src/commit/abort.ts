@@ -24,6 +24,7 @@ export async function abortTransaction(
   tx.disarm()
   const obstacle = tx.seal()
   let committed = obstacle?.refusal.code === 'ENDED_BY_APPLICATION' ? obstacle : undefined
+  await context.failpoints('abort:before-decided')
   const decided = await context.log.abort(tx.gtrid)
   invariant(decided === 'abort', `${tx.gtrid} is committed in the log and aborted by its owner`)
   await context.failpoints('abort:before')

@@ -262,6 +262,7 @@ async function settleAll(
         await context.failpoints('commit:after-first')
       }
       const answer = await context.settlements.answerOf(participant, xid, evidence, settlement)
+      await context.failpoints('commit:before-answered')
       if (answer === undefined) silent.push(branch.participant)
       else context.settlements.answer(tx.gtrid, xid.bqual, answer, 'live')
     }),

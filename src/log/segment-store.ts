@@ -213,7 +213,7 @@ export class SegmentStore {
 
   /** Fills the file with blank pages of a new salt, durably, and answers the salt. */
   async #blank(path: string): Promise<string> {
-    const { files, randomBytes } = this.#seams
+    const { files, randomBytes, failpoints } = this.#seams
     const found = await files.stat(path)
     const reused = found?.size === this.#segmentBytes
     if (found !== undefined && !reused) await files.unlink(path)
@@ -223,8 +223,10 @@ export class SegmentStore {
     try {
       for (let at = 0; at < this.#segmentBytes; at += piece.length) {
         await writeAll(file, [piece.subarray(0, this.#segmentBytes - at)], at)
+        await failpoints('log:recycling')
         await file.sync()
       }
+      await failpoints('log:recycled')
     } catch (cause) {
       await file.close().catch(() => undefined)
       throw cause
@@ -250,6 +252,7 @@ export class SegmentStore {
     const file = await files.open(building, 'force')
     try {
       await writeAll(file, [header.page, header.page, frame.bytes, frame.bytes], 0)
+      await failpoints('log:after-checkpoint')
       await file.sync()
       await failpoints('log:after-create')
       await files.rename(building, this.#path(segmentName(number)))
@@ -275,6 +278,7 @@ export class SegmentStore {
     const last = names.at(-1)
     if (last === undefined) return
     await files.rename(this.#path(last), this.#path(SPARE_NAME))
+    await this.#seams.failpoints('log:after-retire')
     this.#spare.state = 'recycling'
   }
 

@@ -145,6 +145,7 @@ async function observe(
   const settleable = log
     .pending()
     .filter(({ record: { gtrid } }) => !before.has(gtrid) && settlements.isOpen(gtrid))
+  await context.failpoints('recover:before-list')
   const listed = await participant.list()
   await context.failpoints('recover:listed')
   const live = context.live.snapshot()

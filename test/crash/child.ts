@@ -1,0 +1,251 @@
+/**
+ * The coordinator's process of a crash case: obeys lines of JSON on stdin, and says what happens on
+ * stdout, a line each, before anything else happens. It is bundled before it runs, so that a new one
+ * costs a tenth of a second.
+ */
+import { writeSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { Coordinator, TransactionError, UnanimousError } from 'unanimous'
+import { mysql } from 'unanimous/mysql2'
+import { postgres } from 'unanimous/pg'
+import { openPools } from '../../examples/transfer/environment.ts'
+import type { Failpoint } from '../../src/failpoint.ts'
+import type { FileSystem, OpenFile } from '../../src/log/file-system.ts'
+import { nodeFileSystem } from '../../src/log/node-file-system.ts'
+import type { Scenario } from './table.ts'
+
+/** What the process does when it meets a failpoint. */
+export interface Arm {
+  readonly point: Failpoint
+  readonly nth: number
+  readonly act: 'kill' | 'hold' | 'disk full' | 'disk fails'
+}
+
+export type Command =
+  | { readonly do: 'open'; readonly log: string; readonly limits: Limits; readonly arm?: Arm }
+  | {
+      readonly do: 'run'
+      readonly scenario: Scenario | 'plain'
+      readonly id: string
+      readonly arm?: Arm
+    }
+  /** Goes on from the point where it holds. */
+  | { readonly do: 'go' }
+  /** The disk is sound again. */
+  | { readonly do: 'mend' }
+  | { readonly do: 'close' }
+
+/** Time limits, in ms: short ones where a database is frozen. */
+export interface Limits {
+  readonly answerMs: number
+  readonly timeoutMs: number
+  readonly settleMs: number
+}
+
+export type Said =
+  | { readonly event: 'open'; readonly logId: string }
+  | { readonly event: 'refused'; readonly code: string }
+  | { readonly event: 'at' }
+  | {
+      readonly event: 'answer'
+      readonly id: string
+      readonly answer: string
+      readonly code?: string
+    }
+  | { readonly event: 'done' }
+  | { readonly event: 'closed' }
+  /** Something that an operator is told. */
+  | { readonly event: 'told'; readonly what: string }
+  | { readonly event: 'settled'; readonly how: string }
+
+type Bank = ReturnType<typeof participants>
+
+/** Transfers of a case that waits for the log to roll: a segment holds fewer. */
+const MANY = 40
+const SEGMENT_BYTES = 128 * 1_024
+
+const pools = openPools()
+let bank: Coordinator<Bank> | undefined
+let arm: Arm | undefined
+let met = 0
+let disk: 'sound' | 'full' | 'fails' = 'sound'
+let goOn: () => void = () => undefined
+
+function say(line: Said): void {
+  writeSync(1, `${JSON.stringify(line)}\n`)
+}
+
+function failpoint(name: Failpoint): void | Promise<void> {
+  if (name !== arm?.point) return
+  met += 1
+  if (met !== arm.nth) return
+  switch (arm.act) {
+    case 'kill':
+      process.kill(process.pid, 'SIGKILL')
+      return
+    case 'disk full':
+    case 'disk fails':
+      disk = arm.act === 'disk full' ? 'full' : 'fails'
+      say({ event: 'at' })
+      return
+    case 'hold':
+      say({ event: 'at' })
+      return new Promise((resolve) => {
+        goOn = resolve
+      })
+  }
+}
+
+function aim(next: Arm | undefined): void {
+  arm = next
+  met = 0
+}
+
+function participants({ answerMs }: Limits) {
+  return {
+    accounts: postgres(pools.accounts, { answerMs }),
+    wallets: mysql(pools.wallets, { answerMs }),
+  }
+}
+
+async function open(log: string, limits: Limits): Promise<void> {
+  const { timeoutMs, settleMs } = limits
+  try {
+    bank = await Coordinator.open({
+      // Read by the log alone: its size is no option of a coordinator.
+      log: { directory: log, segmentBytes: SEGMENT_BYTES, allowUnsafeFileSystem: true } as {
+        readonly directory: string
+      },
+      participants: participants(limits),
+      timeoutMs,
+      settleMs,
+      acquireMs: timeoutMs,
+      recoveryIntervalMs: 200,
+      seams: { failpoints: failpoint, files: faultyFiles },
+    })
+  } catch (cause) {
+    if (!(cause instanceof UnanimousError)) throw cause
+    say({ event: 'refused', code: cause.code })
+    return
+  }
+  bank.on('branch:heuristic', ({ answer }) => say({ event: 'told', what: answer }))
+  // A server of the MySQL family lists the branches of all lanes to each of them.
+  const own = `una1-${bank.logId}-`
+  bank.on('branch:reported', ({ id, why }) => {
+    if (id.includes(own)) say({ event: 'told', what: why })
+  })
+  bank.on('branch:settled', ({ by }) => say({ event: 'settled', how: `commit by ${by}` }))
+  bank.on('branch:rolled-back', () => say({ event: 'settled', how: 'rollback by recovery' }))
+  say({ event: 'open', logId: bank.logId })
+}
+
+async function run(scenario: Scenario | 'plain', id: string): Promise<void> {
+  if (scenario === 'roll') {
+    const isMet = (): boolean => arm !== undefined && met >= arm.nth
+    for (let at = 0; at < MANY && !isMet(); at += 1) await one('plain', `${id}-${at}`)
+  } else await one(scenario, id)
+  say({ event: 'done' })
+}
+
+/** In a transaction of its own, which is not tried again. */
+async function one(scenario: Scenario | 'plain', id: string): Promise<void> {
+  if (bank === undefined) throw new Error('no coordinator is open')
+  const place = 1 + (id.length % 50)
+  const account = 'insert into transfer (id, account, amount) values ($1, $2, 1)'
+  const wallet = 'insert into transfer (id, wallet, amount) values (?, ?, 1)'
+  const heard = await bank
+    .transaction(async (tx) => {
+      if (scenario === 'one accounts') {
+        await tx.accounts.query('insert into one_side values ($1)', [id])
+        return
+      }
+      if (scenario === 'one wallets') {
+        await tx.wallets.query('insert into one_side values (?)', [id])
+        return
+      }
+      await tx.accounts.query(account, [id, place])
+      await tx.accounts.query('update account set balance = balance - 1 where id = $1', [place])
+      await tx.wallets.query(wallet, [id, place])
+      await tx.wallets.query('update wallet set balance = balance + 1 where id = ?', [place])
+      if (scenario === 'abort') throw new Error('changed my mind')
+      if (scenario === 'refusal') await tx.accounts.query('insert into refused values ($1)', [id])
+    })
+    .then(
+      () => ({ answer: 'committed' }),
+      (cause: unknown) => {
+        if (!(cause instanceof TransactionError)) return { answer: String(cause) }
+        return { answer: cause.outcome, code: cause.code }
+      },
+    )
+  say({ event: 'answer', id, ...heard })
+}
+
+/** The machine's files, on a disk that can be full or broken. */
+const faultyFiles: FileSystem = {
+  ...nodeFileSystem,
+  async open(path, mode) {
+    if (disk === 'full' && mode === 'write' && (await nodeFileSystem.stat(path)) === undefined) {
+      throw diskError('ENOSPC')
+    }
+    return faultyFile(await nodeFileSystem.open(path, mode))
+  },
+  async rename(from, to) {
+    if (disk === 'fails') throw diskError('EIO')
+    await nodeFileSystem.rename(from, to)
+  },
+  async syncDirectory(path) {
+    if (disk === 'fails') throw diskError('EIO')
+    await nodeFileSystem.syncDirectory(path)
+  },
+}
+
+function faultyFile(file: OpenFile): OpenFile {
+  return {
+    async write(buffers, position) {
+      if (disk === 'fails') throw diskError('EIO')
+      const end = buffers.reduce((sum, { length }) => sum + length, position)
+      if (disk === 'full' && end > (await file.stat()).size) throw diskError('ENOSPC')
+      return file.write(buffers, position)
+    },
+    async sync() {
+      if (disk === 'fails') throw diskError('EIO')
+      await file.sync()
+    },
+    read: (buffer, position) => file.read(buffer, position),
+    stat: () => file.stat(),
+    lock: (mode) => file.lock(mode),
+    close: () => file.close(),
+  }
+}
+
+function diskError(code: 'EIO' | 'ENOSPC'): Error {
+  return Object.assign(new Error(`${code}: injected`), { code })
+}
+
+async function obey(command: Command): Promise<void> {
+  switch (command.do) {
+    case 'open':
+      aim(command.arm)
+      return open(command.log, command.limits)
+    case 'run':
+      aim(command.arm)
+      return run(command.scenario, command.id)
+    case 'go':
+      return goOn()
+    case 'mend':
+      disk = 'sound'
+      return undefined
+    case 'close':
+      aim(undefined)
+      await bank?.close().catch(() => undefined)
+      bank = undefined
+      say({ event: 'closed' })
+  }
+}
+
+createInterface({ input: process.stdin }).on('line', (line) => {
+  obey(JSON.parse(line) as Command).catch((cause: unknown) => {
+    console.error(cause)
+    process.exit(1)
+  })
+})
