@@ -1,10 +1,5 @@
 /** Deliberate mistakes in the log. Each must be caught, by a suite that does not know of it. */
-export interface Mutant {
-  readonly name: string
-  readonly file: string
-  readonly find: string
-  readonly replace: string
-}
+import type { Mutant } from '../support/mutation.ts'
 
 export const MUTANTS: readonly Mutant[] = [
   {

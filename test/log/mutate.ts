@@ -6,14 +6,12 @@
  * Prints what caught each; exits with 1 when one lives.
  */
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { MUTANTS, type Mutant } from './mutants.ts'
+import { applyMutant, copyTree, type Mutant } from '../support/mutation.ts'
+import { MUTANTS } from './mutants.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const COPIED = ['src', 'adapters', 'test', 'package.json', 'tsconfig.json', 'vitest.config.ts']
 const TIME_LIMIT_MS = 120_000
 
 interface Suite {
@@ -38,7 +36,8 @@ function suite(section: string, sample: number): string[] {
 }
 
 function caughtBy(mutant: Mutant | undefined, directory: string): string | undefined {
-  const undo = mutant === undefined ? () => undefined : apply(mutant, directory)
+  const undo =
+    mutant === undefined ? () => undefined : applyMutant(mutant, join(directory, 'src/log'))
   try {
     for (const { name, command } of SUITES) {
       const [program = '', ...args] = command
@@ -55,23 +54,8 @@ function caughtBy(mutant: Mutant | undefined, directory: string): string | undef
   }
 }
 
-function apply(mutant: Mutant, directory: string): () => void {
-  const path = join(directory, 'src/log', mutant.file)
-  const source = readFileSync(path, 'utf8')
-  if (source.split(mutant.find).length !== 2) {
-    throw new Error(`the mutant "${mutant.name}" does not fit ${mutant.file} any more`)
-  }
-  writeFileSync(
-    path,
-    source.replace(mutant.find, () => mutant.replace),
-  )
-  return () => writeFileSync(path, source)
-}
-
-const directory = mkdtempSync(join(tmpdir(), 'unanimous-mutants-'))
+const { folder: directory, remove } = copyTree(ROOT)
 try {
-  for (const name of COPIED) cpSync(join(ROOT, name), join(directory, name), { recursive: true })
-  symlinkSync(join(ROOT, 'node_modules'), join(directory, 'node_modules'))
   const wanted = process.argv[2]
   const mutants = MUTANTS.filter(({ name }) => wanted === undefined || name.includes(wanted))
   const sound = caughtBy(undefined, directory)
@@ -85,5 +69,5 @@ try {
   console.log(`${mutants.length - alive} passed, ${alive} failed`)
   process.exitCode = alive === 0 ? 0 : 1
 } finally {
-  rmSync(directory, { recursive: true })
+  remove()
 }

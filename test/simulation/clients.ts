@@ -1,0 +1,169 @@
+/** The application: transactions as the plan has them, and what their callers hear. */
+import type { TransactionVerbs } from '../../src/commit/handles.ts'
+import { TransactionError } from '../../src/errors.ts'
+import type { SimHandle } from './branch.ts'
+import { type Attempt, fail, type Oracle } from './oracle.ts'
+import type { TransactionPlan } from './plan.ts'
+import type { Process } from './process.ts'
+import type { World } from './world.ts'
+
+export interface ClientHost {
+  readonly world: World
+  readonly oracle: Oracle
+  /** The process that runs now. */
+  readonly process: Process | undefined
+  /** Sees to it that one runs. */
+  ensure(): void
+  count(kind: string): void
+  fail(cause: unknown): void
+}
+
+/** Longer than any call may take. */
+const CALL_MS = 120_000
+
+export class Clients {
+  unanswered: number
+  readonly answers = new Map<string, number>()
+  readonly #host: ClientHost
+
+  constructor(host: ClientHost, plans: readonly TransactionPlan[]) {
+    this.#host = host
+    this.unanswered = plans.length
+    for (const plan of plans) this.#schedule(plan, plan.startMs)
+  }
+
+  #schedule(plan: TransactionPlan, delayMs: number): void {
+    this.#host.world.schedule(delayMs, 'client', () => {
+      const process = this.#host.process
+      if (process?.isOpen === true) {
+        this.#transact(plan, process)
+        return
+      }
+      this.#host.ensure()
+      this.#schedule(plan, this.#host.world.rng.between(1, 60))
+    })
+  }
+
+  #transact(plan: TransactionPlan, process: Process): void {
+    const attempts: Attempt[] = []
+    let over = false
+    const end = (): void => {
+      if (over) return
+      over = true
+      this.unanswered -= 1
+    }
+    const heard = (error: unknown): void => {
+      if (over) return
+      end()
+      this.#heard(attempts, error)
+    }
+    // A caller that dies with its process hears nothing.
+    this.#host.world.schedule(CALL_MS, 'caller gives up', () => undefined, process, end)
+    this.#call(plan, process, attempts).then(() => heard(undefined), heard)
+  }
+
+  async #call(plan: TransactionPlan, process: Process, attempts: Attempt[]): Promise<void> {
+    const { coordinator } = process
+    if (coordinator === undefined) return
+    const abort = new AbortController()
+    if (plan.signalMs !== undefined) {
+      this.#host.count('signal')
+      this.#host.world.schedule(plan.signalMs, 'signal', () => abort.abort(), process)
+    }
+    const options = {
+      timeoutMs: plan.timeoutMs,
+      readOnly: plan.readOnly,
+      ...(plan.signalMs === undefined ? {} : { signal: abort.signal }),
+    }
+    if (plan.ending === 'by hand' || plan.ending === 'roll back by hand') {
+      const tx = await coordinator.begin(options)
+      await this.#work(plan, tx, process, attempts)
+      if (plan.ending === 'by hand') await tx.commit()
+      else await tx.rollback()
+      if (plan.ending === 'roll back by hand') throw new RolledBack()
+      return
+    }
+    await coordinator.transaction((tx) => this.#work(plan, tx, process, attempts), {
+      ...options,
+      retry: { attempts: plan.attempts },
+    })
+  }
+
+  async #work(
+    plan: TransactionPlan,
+    tx: TransactionVerbs,
+    process: Process,
+    attempts: Attempt[],
+  ): Promise<void> {
+    const attempt = this.#host.oracle.begin(tx.gtrid)
+    attempts.push(attempt)
+    tx.afterCommit(() => attempt.hooks.add('committed'))
+    tx.afterRollback(() => attempt.hooks.add('rolled-back'))
+    const one = async (branch: TransactionPlan['branches'][number]): Promise<void> => {
+      if (branch.writes) attempt.wrote.add(branch.server)
+      try {
+        await handleOf(tx, branch.server).work(branch)
+      } catch (cause) {
+        if (!plan.swallows) throw cause
+      }
+    }
+    if (plan.together) await Promise.all(plan.branches.map(one))
+    else for (const branch of plan.branches) await one(branch)
+    if (plan.thinkMs > 0) await this.#host.world.pause(plan.thinkMs, 'think', process)
+    if (plan.ending === 'throw') throw new Error('the application')
+  }
+
+  #heard(attempts: readonly Attempt[], error: unknown): void {
+    const last = attempts.at(-1)
+    const outcome =
+      error === undefined
+        ? 'committed'
+        : error instanceof TransactionError
+          ? error.outcome
+          : 'rolled-back'
+    this.answers.set(outcome, (this.answers.get(outcome) ?? 0) + 1)
+    try {
+      for (const attempt of attempts.slice(0, -1)) {
+        this.#host.oracle.answered(attempt, {
+          outcome: 'rolled-back',
+          code: 'retried',
+          recoverable: true,
+        })
+      }
+      if (last === undefined) {
+        if (outcome !== 'rolled-back' && attempts.length > 0)
+          fail(`answered ${outcome} before it began`)
+        return
+      }
+      const known = error instanceof TransactionError ? error : undefined
+      if (known !== undefined && known.gtrid !== '' && known.gtrid !== last.gtrid) {
+        fail(`${last.gtrid} heard of ${known.gtrid}`)
+      }
+      if (error !== undefined && known === undefined && !(error instanceof RolledBack)) {
+        // `begin()` leaves the callback's own error to the caller, who abandons the transaction.
+        return
+      }
+      this.#host.oracle.answered(last, {
+        outcome,
+        code: known?.code,
+        recoverable: known?.recoverable ?? true,
+      })
+      this.#ask(last)
+    } catch (cause) {
+      this.#host.fail(cause)
+    }
+  }
+
+  /** What outcome() says must agree with how it ends. */
+  #ask(attempt: Attempt): void {
+    const said = this.#host.process?.coordinator?.outcome(attempt.gtrid)
+    if (said === 'committed' || said === 'rolled-back') attempt.told.add(said)
+  }
+}
+
+/** The caller rolled back, and that went well. */
+class RolledBack extends Error {}
+
+function handleOf(tx: object, server: string): SimHandle {
+  return Reflect.get(tx, server) as SimHandle
+}

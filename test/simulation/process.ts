@@ -1,0 +1,124 @@
+/** One life of the process with the coordinator in it: the real one, over simulated seams. */
+import { Coordinator } from '../../src/coordinator.ts'
+import { messageOf, UnanimousError } from '../../src/errors.ts'
+import { type Failpoints, noFailpoints } from '../../src/failpoint.ts'
+import type { Logger } from '../../src/logger.ts'
+import { releaseLocks, type SimDisk } from './disk.ts'
+import type { Network } from './link.ts'
+import { fail, type Oracle } from './oracle.ts'
+import { SimParticipant } from './participant.ts'
+import type { Plan } from './plan.ts'
+import type { SimServer } from './server.ts'
+import type { Owner, World } from './world.ts'
+
+export interface Parts {
+  readonly world: World
+  readonly disk: SimDisk
+  readonly network: Network
+  readonly servers: readonly SimServer[]
+  readonly oracle: Oracle
+  readonly plan: Plan
+}
+
+export const DIRECTORY = '/log'
+/** The smallest segment there is: it rolls often. */
+const SEGMENT_BYTES = 16 * 4096
+
+export class Process implements Owner {
+  alive = true
+  coordinator: Coordinator | undefined
+  /** It decides nothing any more, and wants to be started again. */
+  stopped = false
+  closing = false
+  /** Why it could not be opened. */
+  refusal: unknown
+  readonly participants: readonly SimParticipant[]
+  readonly #parts: Parts
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    const { world, network, servers } = parts
+    this.participants = servers.map(
+      (server) => new SimParticipant({ network, server, owner: this, clock: world.clock(this) }),
+    )
+  }
+
+  get isOpen(): boolean {
+    return this.coordinator !== undefined && !this.stopped && !this.closing
+  }
+
+  /** Opens the coordinator. Resolves when that has ended, one way or the other. */
+  async open(): Promise<void> {
+    const { world, disk, oracle, plan } = this.#parts
+    const seams = {
+      clock: world.clock(this),
+      random: { bytes: (count: number) => world.rng.bytes(count) },
+      files: disk.for(this),
+      failpoints: this.#failpoints(),
+      nextTurn: (run: () => void) => {
+        world.schedule(0, 'turn', run, this)
+      },
+    }
+    const log = { directory: DIRECTORY, segmentBytes: SEGMENT_BYTES }
+    const { forceMs, settleMs } = plan
+    try {
+      const coordinator = await Coordinator.open({
+        log,
+        participants: Object.fromEntries(
+          this.participants.map((one) => [one.home.server.name, one]),
+        ),
+        logger: this.#logger(),
+        forceMs,
+        settleMs,
+        contactMs: 300,
+        recoverMs: 300,
+        seams,
+      })
+      oracle.logIds.add(coordinator.logId)
+      this.coordinator = coordinator
+      world.note('coordinator open')
+    } catch (cause) {
+      world.note(`open failed: ${messageOf(cause)}`)
+      this.refusal = cause
+      if (!isAllowed(cause)) fail(`open failed: ${messageOf(cause)}`)
+    }
+  }
+
+  /** kill -9: nobody in it hears anything any more. */
+  kill(): void {
+    if (!this.alive) return
+    this.#parts.world.bury(this)
+    releaseLocks(this)
+    for (const { connections } of this.participants) {
+      for (const connection of [...connections]) connection.destroy()
+    }
+  }
+
+  /** Every event also goes to the logger, those of the first recovery too. */
+  #logger(): Logger {
+    const { oracle, world } = this.#parts
+    const hear = (details: object, message: string): void => {
+      const { gtrid, kind } = details as { gtrid?: string; kind?: string }
+      if (message === 'coordinator:stopped' || kind === 'poisoned') this.stopped = true
+      if (message === 'log:event') world.note(`log ${kind ?? ''}`)
+      const attempt = oracle.attempts.get(gtrid ?? '')
+      if (message === 'branch:heuristic' && attempt !== undefined) attempt.reported = true
+    }
+    return { debug: () => undefined, info: () => undefined, warn: hear, error: hear }
+  }
+
+  #failpoints(): Failpoints {
+    const { world, plan } = this.#parts
+    if (plan.pauses === 0) return noFailpoints
+    return (name) =>
+      world.rng.chance(plan.pauses)
+        ? world.pause(world.rng.between(0, 10), `pause at ${name}`, this)
+        : undefined
+  }
+}
+
+/** What a sound log may answer on a disk that fails. */
+function isAllowed(cause: unknown): boolean {
+  const codes: readonly string[] = ['LOG_UNREADABLE', 'LOG_FULL', 'LOG_POISONED']
+  return cause instanceof UnanimousError && codes.includes(cause.code)
+}

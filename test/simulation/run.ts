@@ -1,0 +1,399 @@
+/**
+ * One seed, from the draw of its plan to the verdict.
+ *
+ *   safety    transactions, faults and crashes, until every caller was answered or its process died
+ *   healing   no fault any more: everything must be settled within {@link HEAL_MS}
+ *   after     closed; sometimes opened once more, which must change nothing
+ */
+import { messageOf } from '../../src/errors.ts'
+import { Events } from '../../src/events.ts'
+import { createRegistry } from '../../src/participant/registry.ts'
+import { recoverWithoutLog } from '../../src/recovery/from-databases.ts'
+import { forgetAmbients } from './ambient.ts'
+import { type ClientHost, Clients } from './clients.ts'
+import { SimDisk, SOUND } from './disk.ts'
+import { type Network, QUIET } from './link.ts'
+import { fail, Oracle } from './oracle.ts'
+import { type CrashPlan, drawPlan, type Plan } from './plan.ts'
+import { type Parts, Process } from './process.ts'
+import { Rng } from './random.ts'
+import { SimServer } from './server.ts'
+import { Violation, World } from './world.ts'
+
+export interface SeedResult {
+  readonly seed: number
+  readonly hash: string
+  readonly events: number
+  readonly virtualMs: number
+  readonly faults: ReadonlyMap<string, number>
+  readonly answers: ReadonlyMap<string, number>
+  /** In which tenth of the safety phase crashes happened. */
+  readonly tenths: readonly number[]
+  readonly violation: string | undefined
+  readonly trace: readonly string[] | undefined
+}
+
+const SAFETY_MS = 60_000
+const HEAL_MS = 30_000
+const SWEEP_MS = 130_000
+
+export async function runSeed(seed: number, traced = false): Promise<SeedResult> {
+  const run = new Run(seed, traced)
+  let violation: string | undefined
+  try {
+    await run.play()
+  } catch (cause) {
+    violation = cause instanceof Violation ? cause.message : `unexpected: ${stackOf(cause)}`
+  }
+  forgetAmbients()
+  return run.result(violation)
+}
+
+class Run {
+  readonly #seed: number
+  readonly #world: World
+  readonly #plan: Plan
+  readonly #disk: SimDisk
+  readonly #network: Network
+  readonly #servers: SimServer[]
+  readonly #oracle: Oracle
+  readonly #parts: Parts
+  readonly #faults = new Map<string, number>()
+  readonly #crashEvents: number[] = []
+  #safetyEvents = 0
+  readonly #restarted = new Set<string>()
+  #process: Process | undefined
+  #clients: Clients | undefined
+  #failure: Error | undefined
+
+  constructor(seed: number, traced: boolean) {
+    this.#seed = seed
+    this.#world = new World(seed, traced)
+    this.#plan = drawPlan(new Rng(seed ^ 0x5eed))
+    this.#disk = new SimDisk(this.#world)
+    this.#disk.faults = this.#plan.disk
+    this.#disk.onFault = (kind) => this.#count(kind)
+    this.#oracle = new Oracle(this.#world, this.#disk)
+    this.#network = {
+      world: this.#world,
+      faults: this.#plan.network,
+      onFault: (kind) => this.#count(kind),
+      underWay: 0,
+    }
+    this.#servers = this.#plan.servers.map(
+      ({ name, flavour, tables }) =>
+        new SimServer(name, flavour, tables, this.#world, this.#oracle),
+    )
+    this.#parts = {
+      world: this.#world,
+      disk: this.#disk,
+      network: this.#network,
+      servers: this.#servers,
+      oracle: this.#oracle,
+      plan: this.#plan,
+    }
+  }
+
+  async play(): Promise<void> {
+    await this.#safety()
+    if (this.#failure !== undefined) throw this.#failure
+    await this.#heal()
+    this.#check()
+  }
+
+  result(violation: string | undefined): SeedResult {
+    const tenths = Array.from({ length: 10 }, () => 0)
+    for (const at of this.#crashEvents) {
+      const tenth = Math.min(9, Math.floor((10 * at) / Math.max(1, this.#safetyEvents)))
+      tenths[tenth] = (tenths[tenth] ?? 0) + 1
+    }
+    return {
+      seed: this.#seed,
+      hash: this.#world.hash,
+      events: this.#world.events,
+      virtualMs: this.#world.now,
+      faults: this.#faults,
+      answers: this.#clients?.answers ?? new Map(),
+      tenths,
+      violation,
+      trace: this.#world.trace,
+    }
+  }
+
+  async #safety(): Promise<void> {
+    const { transactions, crashes, strangers } = this.#plan
+    if (strangers) this.#plantStrangers()
+    this.#start()
+    const clients = new Clients(this.#host(), transactions)
+    this.#clients = clients
+    let next = 0
+    this.#world.beforeEvent = (number) => {
+      for (let crash = crashes[next]; crash !== undefined && crash.atEvent <= number; ) {
+        next += 1
+        this.#crash(crash)
+        crash = crashes[next]
+      }
+    }
+    const over = (): boolean => this.#failure !== undefined || clients.unanswered === 0
+    await this.#world.run(over, SAFETY_MS)
+    this.#world.beforeEvent = undefined
+    this.#safetyEvents = this.#world.events
+    if (this.#failure === undefined && clients.unanswered > 0) {
+      fail(`I11: ${clients.unanswered} callers have no answer after ${SAFETY_MS} ms`)
+    }
+  }
+
+  async #heal(): Promise<void> {
+    const world = this.#world
+    this.#network.faults = QUIET
+    this.#disk.faults = SOUND
+    this.#disk.stalledUntil = 0
+    for (const server of this.#servers) {
+      server.frozenUntil = 0
+      server.restart()
+    }
+    if (this.#plan.losesLog && this.#servers.every(({ tables }) => tables)) return this.#loseLog()
+    if (this.#process?.stopped === true) this.#killProcess()
+    if (this.#process === undefined) this.#start()
+    const settled = (): boolean => this.#failure !== undefined || this.#isSettled()
+    if (!(await world.run(settled, world.now + HEAL_MS))) fail(`I11: ${this.#unsettled()}`)
+    if (this.#plan.awaitsSweep) {
+      const swept = (): boolean => this.#servers.every(({ markers }) => markersLeft(markers) === 0)
+      if (!(await world.run(swept, world.now + SWEEP_MS))) fail('I11: markers were not collected')
+    }
+    await this.#await(this.#process?.coordinator?.close())
+    if (this.#plan.recoversTwice) await this.#recoverTwice()
+  }
+
+  /** I13: recovery of what was recovered changes nothing. */
+  async #recoverTwice(): Promise<void> {
+    const before = this.#servers.map(fingerprint).join()
+    const process = this.#start()
+    const settled = (): boolean => this.#isSettled()
+    if (!(await this.#world.run(settled, this.#world.now + HEAL_MS)))
+      fail(`I13: ${this.#unsettled()}`)
+    await this.#await(process.coordinator?.close())
+    if (this.#servers.map(fingerprint).join() !== before) fail('I13: recovered twice is not once')
+  }
+
+  async #loseLog(): Promise<void> {
+    const world = this.#world
+    this.#count('log lost')
+    this.#killProcess()
+    this.#disk.destroy()
+    this.#oracle.logLost = true
+    // What a dead process had sent has arrived, or never will.
+    await world.run(() => false, world.now + 3_000)
+    const owner = new Process(this.#parts)
+    const clock = world.clock(owner)
+    const definitions = Object.fromEntries(
+      owner.participants.map((one) => [one.home.server.name, one]),
+    )
+    const registry = createRegistry(definitions, clock, new Events())
+    const dead = this.#oracle.logIds
+    const options = { registry, clock, answerMs: 1_000, dead, present: undefined }
+    await this.#await(recoverWithoutLog(options, HEAL_MS))
+    const left = this.#servers.flatMap((server) => this.#preparedIn(server))
+    if (left.length > 0) fail(`I11: without the log, ${left.join()} stays prepared`)
+  }
+
+  #check(): void {
+    if (this.#failure !== undefined) throw this.#failure
+    for (const attempt of this.#oracle.attempts.values()) {
+      this.#oracle.conclude(attempt, this.#servers, this.#restarted)
+    }
+    for (const server of this.#servers) {
+      if (server.isLocked) fail(`I12: ${server.name} has a lock that nobody holds`)
+    }
+  }
+
+  #host(): ClientHost {
+    const current = (): Process | undefined => this.#process
+    return {
+      world: this.#world,
+      oracle: this.#oracle,
+      get process() {
+        return current()
+      },
+      ensure: () => this.#ensure(),
+      count: (kind) => this.#count(kind),
+      fail: (cause) => this.#fail(cause),
+    }
+  }
+
+  #plantStrangers(): void {
+    for (const server of this.#servers) {
+      server.foreign.push('somebody-elses')
+      const gtrid = `una1-zzzzzzzzzzzzzzzz-1.zzzzzzzz-1`
+      server.plant({
+        gtrid,
+        bqual: server.flavour === 'postgres' ? server.name : `${server.name}.1`,
+      })
+    }
+  }
+
+  #start(): Process {
+    const process = new Process(this.#parts)
+    this.#process = process
+    process
+      .open()
+      .then(() => {
+        if (process.coordinator !== undefined) return
+        // A supervisor starts it again.
+        process.kill()
+        if (this.#process === process) this.#process = undefined
+        this.#world.schedule(this.#world.rng.between(20, 200), 'start again', () => this.#ensure())
+      })
+      .catch((cause: unknown) => this.#fail(cause))
+    return process
+  }
+
+  #ensure(): void {
+    if (this.#process?.stopped === true) this.#killProcess()
+    if (this.#process === undefined) this.#start()
+  }
+
+  #killProcess(): void {
+    const process = this.#process
+    this.#process = undefined
+    process?.kill()
+  }
+
+  #fail(cause: unknown): void {
+    this.#failure ??= cause instanceof Error ? cause : new Error(String(cause))
+  }
+
+  #count(kind: string): void {
+    this.#faults.set(kind, (this.#faults.get(kind) ?? 0) + 1)
+  }
+
+  #crash({ kind, draw }: CrashPlan): void {
+    const { rng } = this.#world
+    const server = this.#servers[Math.floor(draw * this.#servers.length)]
+    this.#count(kind)
+    this.#crashEvents.push(this.#world.events)
+    this.#world.note(`*** ${kind}`)
+    switch (kind) {
+      case 'coordinator killed':
+      case 'power lost':
+        this.#killProcess()
+        if (kind === 'power lost') this.#disk.losePower()
+        this.#world.schedule(rng.between(0, rng.pick([5, 50, 500])), 'start again', () =>
+          this.#ensure(),
+        )
+        break
+      case 'coordinator closed':
+        this.#close()
+        break
+      case 'server killed':
+        server?.crash()
+        this.#restarted.add(server?.name ?? '')
+        this.#world.schedule(rng.between(1, rng.pick([20, 300, 3_000])), 'server is back', () => {
+          server?.restart()
+        })
+        break
+      case 'server frozen':
+        if (server !== undefined) server.frozenUntil = this.#world.now + rng.between(1, 6_000)
+        break
+      case 'disk stalled':
+        this.#disk.stalledUntil = this.#world.now + rng.between(1, 8_000)
+        break
+      case 'disk full': {
+        const full = { ...this.#disk.faults, full: true }
+        this.#disk.faults = full
+        this.#world.schedule(rng.between(1, 3_000), 'space again', () => {
+          if (this.#disk.faults === full) this.#disk.faults = this.#plan.disk
+        })
+        break
+      }
+      case 'clock set':
+        this.#world.clockJumpMs += rng.pick([-3_600_000, 3_600_000])
+        break
+      case 'DBA':
+        this.#finishByHand(server)
+    }
+  }
+
+  #finishByHand(server: SimServer | undefined): void {
+    const [first] = [...(server?.prepared.values() ?? [])]
+    if (first === undefined || !this.#oracle.attempts.has(first.xid.gtrid)) return
+    server?.finishByHand(first.xid, this.#world.rng.pick(['commit', 'rollback']))
+  }
+
+  #close(): void {
+    const process = this.#process
+    if (process?.coordinator === undefined || process.closing) return
+    process.closing = true
+    process.coordinator.close().then(
+      () => {
+        if (this.#process !== process) return
+        process.kill()
+        this.#process = undefined
+        this.#start()
+      },
+      (cause: unknown) => {
+        // A log that was poisoned while it closed.
+        this.#world.note(`close failed: ${messageOf(cause)}`)
+        if (this.#process === process) this.#killProcess()
+        this.#ensure()
+      },
+    )
+  }
+
+  #isSettled(): boolean {
+    const process = this.#process
+    if (process?.isOpen !== true) {
+      if (process?.stopped === true) this.#ensure()
+      return false
+    }
+    for (const server of this.#servers) {
+      if (this.#preparedIn(server).length > 0) return false
+      for (const { branch } of server.sessions) if (branch !== undefined) return false
+    }
+    for (const { gtrid, byHand } of this.#oracle.attempts.values()) {
+      if (this.#oracle.attempts.get(gtrid)?.reported === true || byHand !== undefined) continue
+      if (process.coordinator?.outcome(gtrid) !== 'unknown') return false
+    }
+    return true
+  }
+
+  #unsettled(): string {
+    const prepared = this.#servers.flatMap((server) => this.#preparedIn(server))
+    const open = [...this.#oracle.attempts.keys()].filter(
+      (gtrid) => this.#process?.coordinator?.outcome(gtrid) !== 'unknown',
+    )
+    const state = this.#process === undefined ? 'down' : this.#process.isOpen ? 'open' : 'not open'
+    return `unsettled: prepared ${prepared.join()}; in the log ${open.join()}; coordinator ${state}`
+  }
+
+  #preparedIn(server: SimServer): string[] {
+    return [...server.prepared.values()]
+      .filter(({ xid }) => this.#oracle.attempts.has(xid.gtrid))
+      .map(({ xid }) => `${server.name} ${xid.gtrid}`)
+  }
+
+  async #await(work: Promise<unknown> | undefined): Promise<void> {
+    let over = work === undefined
+    work?.then(
+      () => {
+        over = true
+      },
+      (cause: unknown) => this.#fail(cause),
+    )
+    const done = (): boolean => over || this.#failure !== undefined
+    if (!(await this.#world.run(done, this.#world.now + 2 * HEAL_MS))) fail('I11: it does not end')
+    if (this.#failure !== undefined) throw this.#failure
+  }
+}
+
+function markersLeft(markers: ReadonlyMap<string, string>): number {
+  return [...markers.values()].filter((state) => state === 'committed').length
+}
+
+function fingerprint(server: SimServer): string {
+  return `${server.name} ${[...server.rows].join(' ')} ${server.prepared.size}`
+}
+
+function stackOf(cause: unknown): string {
+  return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
+}
