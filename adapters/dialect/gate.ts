@@ -250,7 +250,7 @@ export class Gate {
       return { instead: { texts: [], tag: control.tag }, end: () => undefined }
     const step = this.#nesting.plan(issuer, control)
     if ('conflict' in step) throw this.#refuse(step.conflict)
-    const tag = 'tag' in control ? control.tag : control.kind.toUpperCase()
+    const tag = 'tag' in control ? control.tag : TAGS[control.kind]
     return {
       instead: step.texts === undefined ? undefined : { texts: step.texts, tag },
       end(succeeded) {
@@ -323,6 +323,9 @@ interface Planned {
   readonly instead: Instead | undefined
   end(succeeded: boolean): void
 }
+
+/** What PostgreSQL answers. */
+const TAGS = { savepoint: 'SAVEPOINT', release: 'RELEASE', 'rollback to': 'ROLLBACK' } as const
 
 const STRENGTH: readonly IsolationLevel[] = [
   'read uncommitted',

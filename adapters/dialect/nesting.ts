@@ -4,6 +4,10 @@
  *   BEGIN               SAVEPOINT una_1
  *   COMMIT              RELEASE SAVEPOINT una_1
  *   ROLLBACK            ROLLBACK TO SAVEPOINT una_1; RELEASE SAVEPOINT una_1
+ *   SAVEPOINT inner     SAVEPOINT una_2
+ *
+ * A savepoint of the application gets a name of ours, because query libraries number theirs within a
+ * transaction: two transactions side by side both have a `typeorm_1`.
  *
  * Each client (a connection, as the application sees it) balances its own. Clients share the one
  * stack of savepoints that a connection has, so two rules keep them apart:
@@ -28,7 +32,10 @@ export function newClient(): Client {
 }
 
 interface Frame {
+  /** On the server. */
   readonly name: string
+  /** The application's name for it; `undefined` for a transaction. */
+  readonly given: string | undefined
   /** The client that began or marked it; `undefined` for a savepoint of the whole transaction. */
   readonly owner: Client | undefined
   /** It stands for a transaction of the owner. */
@@ -71,6 +78,7 @@ export class Nesting {
   marked(savepoint: string): void {
     this.#frames.push({
       name: savepoint,
+      given: undefined,
       owner: undefined,
       begun: false,
       foreign: false,
@@ -93,10 +101,9 @@ export class Nesting {
   plan(issuer: Issuer, control: Exclude<Control, { kind: 'forbidden' | 'set' }>): Step | Conflict {
     switch (control.kind) {
       case 'begin':
-        this.#count += 1
-        return this.#mark(issuer, `una_${this.#count}`, true)
+        return this.#mark(issuer)
       case 'savepoint':
-        return { ...this.#mark(issuer, control.name, false), texts: undefined }
+        return this.#mark(issuer, control.name)
       case 'commit':
         return this.#release(this.#transactionOf(issuer.client))
       case 'rollback':
@@ -122,8 +129,12 @@ export class Nesting {
     return how === 'release' ? this.#release(frame) : this.#rollBack(frame)
   }
 
-  #mark(issuer: Issuer, name: string, begun: boolean): Step {
-    const frame: Frame = { name, owner: issuer.client, begun, foreign: false, over: false }
+  #mark(issuer: Issuer, given?: string): Step {
+    this.#count += 1
+    const name = `una_${this.#count}`
+    const owner = issuer.client
+    const begun = given === undefined
+    const frame: Frame = { name, given, owner, begun, foreign: false, over: false }
     return {
       texts: [`SAVEPOINT ${name}`],
       apply: () => {
@@ -162,20 +173,22 @@ export class Nesting {
     }
   }
 
-  /** The application's own RELEASE and ROLLBACK TO: sent as they are, unless others are in the way. */
+  /** The application's own RELEASE and ROLLBACK TO, of the newest savepoint that it gave this name. */
   #named(issuer: Issuer, control: Extract<Control, { name: string }>): Step | Conflict {
-    const frame = this.#frames.findLast(({ name, over }) => name === control.name && !over)
-    // Unknown to us, so perhaps to the server: it says so itself.
-    if (frame === undefined) return { texts: undefined, apply: () => undefined }
-    if (!owns(issuer, frame)) return { conflict: `${control.name} belongs to another connection` }
-    if (control.kind === 'release') {
-      const step = this.#release(frame)
-      const itself = step.texts?.[0]?.endsWith(` ${frame.name}`) === true
-      return itself ? { ...step, texts: undefined } : step
+    const frame = this.#frames.findLast(
+      ({ given, owner, over }) => given === control.name && owner === issuer.client && !over,
+    )
+    if (frame === undefined) {
+      if (this.#frames.some(({ name, given }) => [name, given].includes(control.name))) {
+        return { conflict: `${control.name} belongs to another connection` }
+      }
+      // Unknown to us, so perhaps to the server: it says so itself.
+      return { texts: undefined, apply: () => undefined }
     }
+    if (control.kind === 'release') return this.#release(frame)
     if (frame.foreign) return { conflict: INTERLEAVED }
     return {
-      texts: undefined,
+      texts: [`ROLLBACK TO SAVEPOINT ${frame.name}`],
       apply: () => {
         this.#frames.length = this.#frames.indexOf(frame) + 1
       },

@@ -90,16 +90,47 @@ describe('nested transactions', () => {
     expect(said.slice(2)).toEqual(['ROLLBACK TO SAVEPOINT una_2', 'RELEASE SAVEPOINT una_1'])
   })
 
-  it('names of the application: the newest counts, and belongs to who set it', () => {
-    const { mark, said, a, b } = stage()
+  it('two clients may give their savepoints the same name, and each means its own', () => {
+    const { mark, work, said, a, b } = stage()
     mark(a, 'savepoint', 'typeorm_1')
+    work(a)
     mark(b, 'savepoint', 'typeorm_1')
-    expect(() => mark(a, 'rollback to', 'typeorm_1')).toThrow('belongs to another connection')
-    expect(() => mark(a, 'release', 'typeorm_1')).toThrow('belongs to another connection')
+    work(b)
     mark(b, 'rollback to', 'typeorm_1')
+    mark(a, 'release', 'typeorm_1')
     mark(b, 'release', 'typeorm_1')
+    expect(said).toEqual([
+      'SAVEPOINT una_1',
+      'SAVEPOINT una_2',
+      'ROLLBACK TO SAVEPOINT una_2',
+      'RELEASE SAVEPOINT una_1',
+    ])
+  })
+
+  it('a name given twice stands for the newer savepoint, and then for the older', () => {
+    const { mark, said, a } = stage()
+    mark(a, 'savepoint', 's')
+    mark(a, 'savepoint', 's')
+    mark(a, 'release', 's')
+    mark(a, 'rollback to', 's')
+    mark(a, 'rollback to', 's')
+    expect(said.slice(2)).toEqual([
+      'RELEASE SAVEPOINT una_2',
+      'ROLLBACK TO SAVEPOINT una_1',
+      'ROLLBACK TO SAVEPOINT una_1',
+    ])
+  })
+
+  it("a savepoint of somebody else's is refused, one of nobody's is the server's affair", () => {
+    const { act, mark, said, a, b } = stage()
+    mark(a, 'savepoint', 'inner')
+    act(a, 'begin')
+    for (const name of ['inner', 'una_2']) {
+      expect(() => mark(b, 'rollback to', name)).toThrow('belongs to another connection')
+      expect(() => mark(b, 'release', name)).toThrow('belongs to another connection')
+    }
     mark(b, 'release', 'nobody_set_it')
-    expect(said).toEqual(Array.from({ length: 5 }, () => 'as it is'))
+    expect(said.at(-1)).toBe('as it is')
   })
 
   it('an abandoned client is rolled back to its outermost begin', () => {
