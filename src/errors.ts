@@ -41,6 +41,8 @@ export type ErrorCode =
   | 'CONFIG_INVALID'
   /** A gtrid is not known here. */
   | 'TRANSACTION_UNKNOWN'
+  /** A connection that was taken outside of the transaction was used inside it. */
+  | 'NOT_ENLISTED'
 
 /** Codes of errors that a transaction ends with. */
 export type TransactionErrorCode =

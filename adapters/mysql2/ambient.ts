@@ -4,9 +4,12 @@
  *
  *   query, execute, getConnection   inside a transaction: the branch; outside: the pool as it is
  *   the rest                        the pool
+ *
+ * A connection that was taken outside is refused inside: dialect/taken-outside.ts.
  */
 import type { AmbientBranch, Branch } from '../../src/adapter.ts'
 import { answeredOutside, dropIn, type Method } from '../dialect/drop-in.ts'
+import { refuseInside } from '../dialect/taken-outside.ts'
 import {
   corePool,
   type MysqlCorePool,
@@ -14,7 +17,7 @@ import {
   type MysqlHandle,
   type MysqlPool,
 } from './driver-types.ts'
-import { BranchConnection } from './facade.ts'
+import type { BranchConnection } from './facade.ts'
 
 type Ambient = AmbientBranch<MysqlHandle>
 
@@ -45,17 +48,36 @@ function ambientCore(pool: MysqlCorePool, ambient: Ambient): MysqlCorePool {
     execute: through('execute'),
     getConnection(...args) {
       const branch = ambient.current()
-      if (branch !== undefined) process.nextTick(args[0] as MysqlDone, null, coreOf(branch))
-      else pool.getConnection(...(answeredOutside(ambient, args) as [MysqlDone]))
+      const done = args[0] as MysqlDone
+      if (branch === undefined) getConnectionOutside(pool, ambient, done)
+      else process.nextTick(done, null, coreOf(branch))
     },
-    releaseConnection(connection) {
-      if (connection instanceof BranchConnection) connection.release()
-      else pool.releaseConnection(connection)
-    },
+    // The pool's own would skip what its connections have on them until their release.
+    releaseConnection: (connection) => (connection as { release(): void }).release(),
     promise: (chosen) =>
       ambientPromises(pool.promise(chosen as PromiseConstructor | undefined), proxy, ambient),
   })
   return proxy
+}
+
+function getConnectionOutside(pool: MysqlCorePool, ambient: Ambient, done: MysqlDone): void {
+  const answer: MysqlDone = (cause, connection) => {
+    if (connection !== undefined) {
+      refuseInside(connection as object, {
+        verbs: ['query', 'execute', 'prepare'],
+        ambient,
+        refuse,
+      })
+    }
+    done(cause, connection)
+  }
+  pool.getConnection(...(answeredOutside(ambient, [answer]) as [MysqlDone]))
+}
+
+function refuse(args: unknown[], cause: Error): void {
+  const done = args.at(-1)
+  if (typeof done !== 'function') throw cause
+  process.nextTick(done, cause)
 }
 
 /** Promises of the same class; outside of a transaction the plain ones answer, which costs nothing. */

@@ -4,16 +4,22 @@
  *   query, connect   inside a transaction: the branch; outside: the pool as it is
  *   the rest         the pool
  *
+ * A client that was taken outside is refused inside: dialect/taken-outside.ts.
+ *
  * Inside a branch `query` runs the pool's own method over a pool whose `connect` answers a client of
  * the branch, so its forms and its errors are the driver's.
  */
 import type { AmbientBranch, Branch } from '../../src/adapter.ts'
 import { answeredOutside, dropIn, type Method } from '../dialect/drop-in.ts'
+import { refuseInside } from '../dialect/taken-outside.ts'
 import type { PgHandle, PgPool } from './driver-types.ts'
+import { isSubmittable } from './submittable.ts'
 
-type Callback = (cause: unknown, client: PgHandle, release: () => void) => unknown
+type Ambient = AmbientBranch<PgHandle>
+type Release = (destroy?: Error | boolean) => void
+type Callback = (cause: unknown, client: PgHandle, release: Release) => unknown
 
-export function ambientPool<P extends PgPool>(pool: P, ambient: AmbientBranch<PgHandle>): P {
+export function ambientPool<P extends PgPool>(pool: P, ambient: Ambient): P {
   const plain = pool as unknown as { readonly query: Method; readonly connect: Method }
   return dropIn(pool, {
     query(...args) {
@@ -23,13 +29,40 @@ export function ambientPool<P extends PgPool>(pool: P, ambient: AmbientBranch<Pg
     },
     connect(...args) {
       const branch = ambient.current()
-      if (branch === undefined) return plain.connect(...answeredOutside(ambient, args))
       const [done] = args
+      if (branch === undefined) return connectOutside(plain, ambient, done)
       if (typeof done !== 'function') return Promise.resolve(branch.checkOut())
       process.nextTick(checkOut, branch, done as Callback)
       return undefined
     },
   })
+}
+
+function connectOutside(
+  plain: { readonly connect: Method },
+  ambient: Ambient,
+  done: unknown,
+): unknown {
+  const taken = (client: PgHandle): PgHandle => {
+    refuseInside(client, { verbs: ['query'], ambient, refuse })
+    return client
+  }
+  if (typeof done !== 'function') return (plain.connect() as Promise<PgHandle>).then(taken)
+  const answer = (cause: unknown, client: PgHandle | undefined, none: Release): unknown =>
+    client === undefined
+      ? (done as Method)(cause, client, none)
+      : (done as Callback)(cause, taken(client), (destroy) => client.release(destroy))
+  return plain.connect(...answeredOutside(ambient, [answer]))
+}
+
+function refuse(args: unknown[], cause: Error): unknown {
+  const done = args.at(-1)
+  if (typeof done === 'function') {
+    process.nextTick(done, cause)
+    return undefined
+  }
+  if (isSubmittable(args[0])) throw cause
+  return Promise.reject(cause)
 }
 
 /** The pool, with the branch's clients in place of its own. */

@@ -1,4 +1,5 @@
 /** The ambient pools have the faces of the pools that they stand for, in a transaction and outside. */
+import { promisify } from 'node:util'
 import mysql2 from 'mysql2'
 import { createPool, type RowDataPacket } from 'mysql2/promise'
 import pg from 'pg'
@@ -146,4 +147,48 @@ it('mysql2: what would end the branch with its connection is refused, and change
     await tx.shop.end()
     expect((await tx.shop.query('select 1 as n'))[0]).toEqual([{ n: 1 }])
   })
+})
+
+it('a connection that was taken outside is refused inside, and is sound afterwards', async () => {
+  const refusal = { code: 'NOT_ENLISTED' }
+  const client = await ledger.connect()
+  const connection = await shop.getConnection()
+  const core = await promisify(callbacks.getConnection.bind(callbacks))()
+  await coordinator.transaction(async () => {
+    await expect(client.query('select 1')).rejects.toMatchObject(refusal)
+    expect(() => client.query(new Cursor('select 1'))).toThrow(expect.objectContaining(refusal))
+    const heard = await new Promise((resolve) => {
+      client.query('select 1', (cause: unknown) => resolve(cause))
+    })
+    expect(heard).toMatchObject(refusal)
+    for (const asked of [
+      connection.query('select 1'),
+      connection.execute('select 1'),
+      connection.prepare('select 1'),
+      connection.beginTransaction(),
+    ]) {
+      await expect(asked).rejects.toMatchObject(refusal)
+    }
+    const begun = await new Promise((resolve) => core.beginTransaction(resolve))
+    expect(begun).toMatchObject(refusal)
+    expect(() => core.query('select 1')).toThrow(expect.objectContaining(refusal))
+    await coordinator.outside(() => client.query('select 1'))
+    await coordinator.outside(() => connection.query('select 1'))
+  })
+  expect((await client.query('select 1 as n')).rows).toEqual([{ n: 1 }])
+  expect((await connection.query('select 1 as n'))[0]).toEqual([{ n: 1 }])
+  client.release()
+  connection.release()
+  callbacks.releaseConnection(core)
+  for (const plain of [client, core]) expect(Object.keys(plain)).not.toContain('query')
+  // Whoever has these connections next: here, branches on every connection of the pools.
+  await Promise.all(
+    [1, 2, 3].map(() =>
+      coordinator.transaction(async (tx) => {
+        await tx.ledger.query('select 1')
+        await tx.shop.query('select 1')
+        await tx.callbacks.query('select 1')
+      }),
+    ),
+  )
 })
