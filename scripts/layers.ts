@@ -49,7 +49,15 @@ const LOGGER = 'src/logger.ts'
 const CONFIG = 'src/config.ts'
 const LOG_PORT = 'src/log/decision-log.ts'
 const ADAPTER_API = 'src/adapter.ts'
-const ADAPTERS = ['pg', 'mysql2', 'knex', 'kysely', 'drizzle', 'typeorm']
+/** The folder of each adapter, and the package that it is for. */
+const ADAPTERS = {
+  pg: 'pg',
+  mysql2: 'mysql2',
+  knex: 'knex',
+  kysely: 'kysely',
+  drizzle: 'drizzle-orm',
+  typeorm: 'typeorm',
+}
 
 const UNITS: readonly Unit[] = [
   // The vocabulary is words without behaviour, so naming one of its types binds nothing.
@@ -112,10 +120,10 @@ const UNITS: readonly Unit[] = [
   { owns: ['adapters/dialect/'], imports: [ADAPTER_API, 'adapters/dialect/'] },
   // Proves adapters from outside: it knows the ports, and no adapter.
   { owns: ['adapters/contract/'], imports: [ADAPTER_API, 'adapters/contract/'] },
-  ...ADAPTERS.map((name) => ({
+  ...Object.entries(ADAPTERS).map(([name, forPackage]) => ({
     owns: [`adapters/${name}/`],
     imports: [ADAPTER_API, 'adapters/dialect/', `adapters/${name}/`],
-    packages: [name],
+    packages: [forPackage],
   })),
 ]
 
