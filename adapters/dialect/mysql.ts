@@ -141,8 +141,13 @@ export function account(name: string): string {
     .join('@')
 }
 
-/** What proving may wait for a lock, in whole seconds: the least that InnoDB knows. */
-export const OWN_SESSION = 'SET SESSION autocommit = 1, SESSION innodb_lock_wait_timeout = 1'
+/**
+ * What our own connection may wait for a lock, in whole seconds. Rows: the least that InnoDB knows.
+ * Metadata: an XA COMMIT waits for FLUSH TABLES WITH READ LOCK; given up from our side, it would go on
+ * waiting in the server, one session more at every pass of recovery.
+ */
+export const OWN_SESSION =
+  'SET SESSION autocommit = 1, SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 2'
 
 /**
  * Which server, which life of it, the session's id and its lock waits, in one statement. Both terms of the start

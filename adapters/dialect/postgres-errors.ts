@@ -53,6 +53,9 @@ export function isTransient(error: PostgresError | undefined): boolean {
   return error !== undefined && TRANSIENT.has(error.code)
 }
 
+/** Shut down (by an administrator, by a crash), starting, out of connections: each ends the session. */
+export const COMES_BACK: readonly string[] = ['57P01', '57P02', '57P03', '53300']
+
 export const NO_BLOCK = '25P01'
 export const ABORTED_BLOCK = '25P02'
 export const DUPLICATE_KEY = '23505'

@@ -218,7 +218,7 @@ function poolerFacts({ pooler }: SeenPostgres): Fact[] {
       code: 'pooler',
       severity: 'unwise',
       message:
-        'a pooler stands between us and PostgreSQL: it must pool by transaction or session, and have more server connections than this pool may open',
+        'a pooler stands between us and PostgreSQL: it must pool by transaction or session, and have more server connections than this pool may open, unless `connect` leads past it',
       mend: "postgres(pool, { allow: ['pooler'] })",
     },
   ]

@@ -19,7 +19,13 @@ import {
 } from '../../src/adapter.ts'
 import type { Interrupted } from '../dialect/interrupt.ts'
 import * as sql from '../dialect/mysql.ts'
-import { asMysqlError, isTransient, saysTransactionOpen } from '../dialect/mysql-errors.ts'
+import {
+  asMysqlError,
+  COMES_BACK,
+  isTransient,
+  saysTransactionOpen,
+} from '../dialect/mysql-errors.ts'
+import { isOutOfReach } from '../dialect/reach.ts'
 import type { MysqlPromisePool } from './driver-types.ts'
 import { acquire, type Session } from './pool.ts'
 
@@ -197,7 +203,7 @@ function failure(participant: string, gtrid: string): (cause: unknown) => never 
       {
         outcome: 'rolled-back',
         gtrid,
-        retryable: isTransient(asMysqlError(cause)),
+        retryable: isTransient(asMysqlError(cause)) || isOutOfReach(cause, COMES_BACK),
         hint: known?.hint,
         cause,
       },

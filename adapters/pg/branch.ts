@@ -13,6 +13,7 @@ import {
   type Branch,
   type BranchEvidence,
   type BranchRequest,
+  type Decision,
   formatBqual,
   type IsolationLevel,
   LATE,
@@ -40,7 +41,7 @@ import { type Backend, enlist, inTime, type PgHome } from './enlist.ts'
 import { type FacadeHost, facade, speak } from './facade.ts'
 import { Observed, swallowed } from './observed.ts'
 import type { Session } from './pool.ts'
-import { finishPrepared, quietRollback } from './settle.ts'
+import { finishEitherWay, finishPrepared, quietRollback } from './settle.ts'
 
 type State = 'new' | 'active' | 'voting' | 'refused' | 'prepared' | 'uncertain' | 'ended'
 
@@ -72,6 +73,7 @@ export class PgBranch implements Branch<PgHandle> {
   #session: Session | undefined
   #server: ServerIdentity | undefined
   #backend: Backend | undefined
+  #pooled = false
   #xid8: string | undefined
   #isolation: IsolationLevel | undefined
   #because: () => Error = () => new Error('the branch has ended')
@@ -132,7 +134,7 @@ export class PgBranch implements Branch<PgHandle> {
     const answer = await this.#ask(sql.probe(this.#xid))
     if (answer.kind !== 'results') return answer.refusal
     this.#xid8 = xid8In(answer.results)
-    return this.#xid8 === undefined ? 'read-only' : 'wrote'
+    return saysNoId(answer.results) ? 'read-only' : 'wrote'
   }
 
   async vote(): Promise<Vote> {
@@ -176,12 +178,12 @@ export class PgBranch implements Branch<PgHandle> {
   }
 
   commit(): Promise<Settlement> {
-    return this.#finish(sql.commitPrepared(this.#xid), 'COMMIT')
+    return this.#finish('commit')
   }
 
   async rollback(): Promise<Settlement> {
     if (this.#state === 'ended') return this.#settled
-    if (this.#state === 'prepared') return this.#finish(sql.rollbackPrepared(this.#xid), 'ROLLBACK')
+    if (this.#state === 'prepared') return this.#finish('abort')
     if (this.#state === 'voting') this.#lose(new Error('rolled back before the server had voted'))
     if (this.#state === 'uncertain') return this.#rollbackUncertain()
     this.#state = 'ended'
@@ -217,6 +219,7 @@ export class PgBranch implements Branch<PgHandle> {
     )
     this.#server = enlisted.server
     this.#backend = enlisted.backend
+    this.#pooled = enlisted.pooled
     if (this.#state === 'new') this.#state = 'active'
   }
 
@@ -314,14 +317,18 @@ export class PgBranch implements Branch<PgHandle> {
     return { kind: 'refused', refusal }
   }
 
-  async #finish(text: string, tag: string): Promise<Settlement> {
+  async #finish(decision: Decision): Promise<Settlement> {
     const session = this.#session
     if (session === undefined || this.#state !== 'prepared') return NOT_PREPARED
     this.#state = 'ended'
     this.#settled = NOT_PREPARED
-    const settlement = await finishPrepared(session, this.#home, text, tag)
+    const here = finishPrepared(session, this.#home, this.#xid, decision)
+    const past = this.#pooled && this.#home.leadsPastPooler()
+    const { settlement, open } = past
+      ? await finishEitherWay(this.#home.clock, here, () => this.#home.settle(this.#xid, decision))
+      : { settlement: await here, open: false }
     this.#settled = settlement
-    this.#leave(settlement.kind === 'unknown' ? 'destroy' : 'release')
+    this.#leave(open || settlement.kind === 'unknown' ? 'destroy' : 'release')
     return settlement
   }
 
@@ -374,8 +381,13 @@ function sameTags(results: readonly PgResult[], tags: readonly string[]): boolea
   return results.length === tags.length && results.every((one, at) => one.command === tags[at])
 }
 
-/** The transaction id that a vote packet or a probe answered; `undefined` when none is assigned. */
+/** The transaction id that a vote packet or a probe answered, if it can be read. */
 function xid8In(results: readonly PgResult[]): string | undefined {
   const xid8 = results[1]?.rows[0]?.['xid8']
-  return typeof xid8 === 'string' && xid8 !== '' ? xid8 : undefined
+  return typeof xid8 === 'string' && /^\d+$/.test(xid8) ? xid8 : undefined
+}
+
+/** Whatever is no clear answer leaves it possible that the branch has written. */
+function saysNoId(results: readonly PgResult[]): boolean {
+  return results[1]?.rows[0]?.['xid8'] === ''
 }

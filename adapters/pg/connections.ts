@@ -3,7 +3,7 @@
  */
 import type { LaneDriver } from '../dialect/lane.ts'
 import { asPostgresError } from '../dialect/postgres-errors.ts'
-import type { PgOwnClient, PgPool, PgResult } from './driver-types.ts'
+import { AS_TEXT, type PgOwnClient, type PgPool, type PgResult } from './driver-types.ts'
 
 /** An own connection and whether it is still good. */
 export class OwnConnection {
@@ -20,7 +20,7 @@ export class OwnConnection {
 
   /** One simple query; one result a statement. */
   async run(text: string): Promise<readonly PgResult[]> {
-    const answer = await this.client.query(text)
+    const answer = await this.client.query({ text, types: AS_TEXT })
     return Array.isArray(answer) ? answer : [answer]
   }
 

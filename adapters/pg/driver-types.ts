@@ -18,6 +18,11 @@ export interface PgResult {
   readonly rows: readonly Readonly<Record<string, unknown>>[]
 }
 
+/** For statements of ours: every value as the server spells it, whatever parsers the pool was given. */
+export const AS_TEXT: { getTypeParser(): (value: string) => string } = {
+  getTypeParser: () => (value) => value,
+}
+
 export interface PgClient {
   query(config: unknown, values?: unknown): Promise<PgResult | PgResult[]>
   on(event: 'error', listener: (cause: Error) => void): unknown

@@ -19,7 +19,8 @@ import {
 import type { Interrupted } from '../dialect/interrupt.ts'
 import { spreadLockTimeout } from '../dialect/lock-timeout.ts'
 import * as sql from '../dialect/postgres.ts'
-import { asPostgresError, isTransient } from '../dialect/postgres-errors.ts'
+import { asPostgresError, COMES_BACK, isTransient } from '../dialect/postgres-errors.ts'
+import { isOutOfReach } from '../dialect/reach.ts'
 import type { PgPool } from './driver-types.ts'
 import { acquire, type Session } from './pool.ts'
 
@@ -59,12 +60,16 @@ export interface PgHome {
   /** Cancels what a branch's backend runs, or ends it, from the participant's own connection. */
   interrupt(backend: Backend, how: 'cancel' | 'terminate'): Promise<Interrupted>
   settle(xid: Xid, decision: Decision): Promise<Settlement>
+  /** Whether the participant's own connection is one of the server itself. */
+  leadsPastPooler(): boolean
   /** What was learned at first contact may be out of date. */
   forgetContact(): void
 }
 
 export interface Begun {
   readonly server: ServerIdentity
+  /** A pooler stands in between: each packet of the branch waits for a server connection. */
+  readonly pooled: boolean
   /** `undefined` when the server does not show it: then nothing can be cancelled there. */
   readonly backend: Backend | undefined
 }
@@ -133,7 +138,8 @@ async function begin(
       asksBackend: backend === undefined,
     }),
   )
-  return { server, backend: backend ?? backendIn(results.at(-1)?.rows[0]) }
+  const pooled = backend === undefined
+  return { server, pooled, backend: backend ?? backendIn(results.at(-1)?.rows[0]) }
 }
 
 function backendIn(row: Readonly<Record<string, unknown>> | undefined): Backend | undefined {
@@ -186,7 +192,7 @@ function failure(participant: string, gtrid: string): (cause: unknown) => never 
       {
         outcome: 'rolled-back',
         gtrid,
-        retryable: isTransient(asPostgresError(cause)),
+        retryable: isTransient(asPostgresError(cause)) || isOutOfReach(cause, COMES_BACK),
         hint: known?.hint,
         cause,
       },

@@ -31,7 +31,8 @@ export interface PostgresOptions {
   /**
    * Makes the connected client on which branches are listed, settled and proven. Default: one of the
    * pool's own class with the pool's own options. It must be the role that prepares, in the same
-   * database, and belong to nobody else.
+   * database, and belong to nobody else. Where the pool goes through PgBouncer, one that goes to the
+   * server itself: then no branch waits for a server connection to be committed.
    */
   readonly connect?: () => Promise<PgOwnClient>
   /**

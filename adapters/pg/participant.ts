@@ -108,12 +108,16 @@ export class PgParticipant<P extends PgPool = PgPool> implements Participant<PgH
   /** Behind a pooler a connection outlives the server that it was on, so each branch asks. */
   async identify(session: Session): Promise<Physical> {
     const known = this.#identities.get(session.client)
-    if (known !== undefined && this.#contact.known?.pooler === false) return known
+    if (known?.backend !== undefined) return known
     const [result] = await session.run(sql.SESSION)
     const physical = physicalIn(result?.rows[0], session)
     await this.#contact.confirm(physical.server)
     this.#identities.set(session.client, physical)
     return physical
+  }
+
+  leadsPastPooler(): boolean {
+    return this.#contact.known?.pooler === false
   }
 
   interrupt(backend: Backend, how: 'cancel' | 'terminate'): Promise<Interrupted> {

@@ -9,7 +9,7 @@
  *  3. After `destroy` nothing pending is awaited for the server's sake: it rejects here.
  */
 import { type Clock, LATE, within } from '../../src/adapter.ts'
-import type { PgPool, PgPoolClient, PgResult } from './driver-types.ts'
+import { AS_TEXT, type PgPool, type PgPoolClient, type PgResult } from './driver-types.ts'
 
 export class Session {
   readonly client: PgPoolClient
@@ -33,7 +33,7 @@ export class Session {
   /** One simple query; one result a statement. */
   async run(text: string): Promise<readonly PgResult[]> {
     if (this.#gone) throw new Error('the connection has gone back to the pool')
-    const answer = await this.client.query(text)
+    const answer = await this.client.query({ text, types: AS_TEXT })
     return Array.isArray(answer) ? answer : [answer]
   }
 

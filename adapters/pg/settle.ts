@@ -39,9 +39,13 @@ export async function quietRollback(session: Runner, bound: Bound): Promise<bool
 export async function finishPrepared(
   session: Runner,
   bound: Bound,
-  text: string,
-  tag: string,
+  xid: Xid,
+  decision: Decision,
 ): Promise<Settlement> {
+  const [text, tag] =
+    decision === 'commit'
+      ? [sql.commitPrepared(xid), 'COMMIT']
+      : [sql.rollbackPrepared(xid), 'ROLLBACK']
   try {
     const results = await within(bound.clock, bound.answerMs, session.run(text))
     if (results === LATE) {
@@ -52,6 +56,36 @@ export async function finishPrepared(
   } catch (cause) {
     return settlementOf(bound.name, cause)
   }
+}
+
+/** How long a pooler may take to find a server connection before the other way is tried too, in ms. */
+const POOLER_MS = 50
+
+/**
+ * Phase two behind a pooler, with a way past it. A prepared branch holds its locks and no server
+ * connection; those that wait for the locks may hold all of them, and COMMIT PREPARED would wait for
+ * them as they wait for it. Both ways say the same about a gid that is never used again, so both may
+ * be taken: one of them does it, and the other finds nothing.
+ *
+ * @returns `open`: the branch's own connection is not known to be free
+ */
+export async function finishEitherWay(
+  clock: Clock,
+  here: Promise<Settlement>,
+  elsewhere: () => Promise<Settlement>,
+): Promise<{ readonly settlement: Settlement; readonly open: boolean }> {
+  const soon = await within(clock, POOLER_MS, here)
+  if (soon !== LATE) return { settlement: soon, open: false }
+  const past = elsewhere()
+  const first = await Promise.race([
+    here.then((settlement) => ({ settlement, open: false })),
+    past.then((settlement) => ({ settlement, open: true })),
+  ])
+  if (first.settlement.kind === 'answered') return first
+  // "Absent" on one way is the other one's success.
+  const [own, other] = await Promise.all([here, past])
+  const settlement = other.kind === 'answered' ? other : own
+  return { settlement, open: own.kind === 'unknown' }
 }
 
 /**
@@ -65,11 +99,7 @@ export async function settleFrom(
   xid: Xid,
   decision: Decision,
 ): Promise<Settlement> {
-  const [text, tag] =
-    decision === 'commit'
-      ? [sql.commitPrepared(xid), 'COMMIT']
-      : [sql.rollbackPrepared(xid), 'ROLLBACK']
-  const settlement = await finishPrepared(own, bound, text, tag)
+  const settlement = await finishPrepared(own, bound, xid, decision)
   if (settlement.kind === 'unknown') own.alive = false
   if (settlement.kind !== 'later') return settlement
   const [other] = await own.rows(sql.otherOwner(xid))
@@ -80,7 +110,7 @@ export async function settleFrom(
   } catch {
     return settlement
   }
-  return finishPrepared(own, bound, text, tag)
+  return finishPrepared(own, bound, xid, decision)
 }
 
 function settlementOf(name: string, cause: unknown): Settlement {

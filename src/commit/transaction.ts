@@ -37,6 +37,12 @@ const KNOWN_OUTCOME: { readonly [S in TransactionState]: Outcome } = {
   heuristic: 'heuristic',
 }
 
+/**
+ * How much longer than its deadline a transaction waits for a connection: the deadline, and not the
+ * wait, is what ends it then.
+ */
+const AFTER_DEADLINE_MS = 100
+
 const NO_SEAT: Seat = { taken: () => undefined, left: () => undefined }
 
 /** Why a branch cannot be committed, found before any vote. */
@@ -265,7 +271,8 @@ export class Transaction implements Enclosing, LiveTransaction {
   #enlist(): number {
     this.refuseEnded()
     const { acquireMs } = this.#context.limits
-    return this.enlisted.length > 0 ? Math.min(acquireMs, this.leftMs) : this.leftMs
+    const leftMs = this.leftMs + AFTER_DEADLINE_MS
+    return this.enlisted.length > 0 ? Math.min(acquireMs, leftMs) : leftMs
   }
 
   async #seat(name: string, poolSize: number, boundMs: number): Promise<Seat | undefined> {

@@ -172,6 +172,34 @@ export const statements: readonly ContractCase[] = [
     }
   }),
   contract(
+    'B: a deadlock that a stored procedure swallowed dooms the branch all the same',
+    async ({ opened, other, harness }) => {
+      await other.run('INSERT INTO item VALUES (1, 1), (2, 2)')
+      await other.run('DROP PROCEDURE IF EXISTS swallows')
+      await other.run(`CREATE PROCEDURE swallows() BEGIN
+        DECLARE CONTINUE HANDLER FOR 1213 SET @swallowed = 1;
+        UPDATE item SET v = 3 WHERE id = 2; END`)
+      const branch = branchOf(opened)
+      await opened.run(branch, 'UPDATE item SET v = 3 WHERE id = 1')
+      // It has written more, so that the branch is the victim.
+      const rival = await harness.session()
+      await rival.run('BEGIN')
+      const more = Array.from({ length: 50 }, (_, at) => `(${at + 10}, 1)`)
+      await rival.run(`INSERT INTO item VALUES ${more.join()}`)
+      await rival.run('UPDATE item SET v = 4 WHERE id = 2')
+      const called = opened.run(branch, 'CALL swallows()').catch(() => undefined)
+      await pause(100)
+      await rival.run('UPDATE item SET v = 4 WHERE id = 1')
+      await called
+      await rival.run('ROLLBACK')
+      rival.close()
+      const vote = await branch.vote()
+      assert.equal(vote.kind === 'refused' && vote.refusal.code, 'STATEMENT_FAILED')
+      assert.deepEqual(await branch.rollback(), { kind: 'answered' })
+      assert.deepEqual(await ids(other), [1, 2])
+    },
+  ),
+  contract(
     'B: a statement that was killed dooms the branch, and would have prepared',
     async (stage) => {
       const { opened, other } = stage

@@ -237,6 +237,61 @@ describe(`traps on ${shared.mysql.flavour} ${shared.mysql.version}, killed with 
       again.close()
     }).run(mysqlHarness(url)))
 
+  test('read_only, as before a planned failover: a refusal at the vote and in one phase', async () => {
+    const admin = await mysqlSession(url)
+    await admin.run("CREATE USER plain@'%' IDENTIFIED BY 'secret'")
+    await admin.run("GRANT ALL ON shop.* TO plain@'%'")
+    if (!isMariadb) await admin.run("GRANT XA_RECOVER_ADMIN ON *.* TO plain@'%'")
+    const plain = new URL(url)
+    plain.username = 'plain'
+    plain.password = 'secret'
+    for (const options of [{ merges: true, markers: true }, { merges: false }]) {
+      const one = contract(
+        '',
+        async ({ opened, other }) => {
+          const [first, second] = [branchOf(opened), branchOf(opened)]
+          await opened.run(first, INSERT)
+          await opened.run(second, 'INSERT INTO item VALUES (2, 2)')
+          await admin.run('SET GLOBAL read_only = 1')
+          const vote = await first.vote()
+          const answer = await second.commitOnePhase(true)
+          await admin.run('SET GLOBAL read_only = 0')
+          // XA PREPARE itself is let through; what writes the marker is not.
+          assert.equal(vote.kind, options.markers === true ? 'refused' : 'prepared')
+          assert.equal(answer.kind, 'refused')
+          assert.deepEqual(await first.rollback(), { kind: 'answered' })
+          assert.deepEqual(await ids(other), [])
+        },
+        options,
+      )
+      await one.run(mysqlHarness(plain.href))
+    }
+    admin.close()
+  })
+
+  test('FLUSH TABLES WITH READ LOCK: a commit from outside is given up in the server too', () =>
+    contract('', async ({ opened, other, harness }) => {
+      const branch = branchOf(opened)
+      await opened.run(branch, INSERT)
+      evidenceOf(await branch.vote())
+      branch.abandon()
+      const backup = await harness.session()
+      await backup.run('FLUSH TABLES WITH READ LOCK')
+      for (let passes = 0; passes < 2; passes += 1) {
+        const settled = await opened.participant.settle(xidOf(branch), 'commit')
+        assert.match(settled.kind, /^(?:later|unknown)$/)
+      }
+      const sessions = await other.run('SHOW FULL PROCESSLIST')
+      const waiting = sessions.filter((row) => String(row['Info']).startsWith('XA COMMIT'))
+      assert.deepEqual(waiting, [], 'no session was left behind')
+      await backup.run('UNLOCK TABLES')
+      backup.close()
+      assert.deepEqual(await opened.participant.settle(xidOf(branch), 'commit'), {
+        kind: 'answered',
+      })
+      assert.deepEqual(await ids(other), [1])
+    }).run(mysqlHarness(url)))
+
   test('T2: a commit after a reset: MariaDB says OK and does nothing, until a restart; MySQL does it', () =>
     contract('', async ({ opened, other }) => {
       const { gtrid } = requestOf()

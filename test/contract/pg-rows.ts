@@ -294,6 +294,26 @@ export const pipelined: readonly ContractCase[] = [
   ),
 ]
 
+/** Over a pool that parses every value, text too, into something else. */
+export const oddlyParsed: readonly ContractCase[] = [
+  contract(
+    'what the pool makes of values is not what we read: a branch that wrote is never read-only',
+    async ({ opened, other }) => {
+      const branch = branchOf(opened)
+      await opened.run(branch, 'DO $$ BEGIN INSERT INTO item VALUES (1, 1); END $$')
+      assert.equal(await branch.probe(), 'wrote')
+      assert.match(evidenceOf(await branch.vote()).xid8 ?? '', /^\d+$/)
+      assert.deepEqual(await branch.commit(), { kind: 'answered' })
+      const reader = branchOf(opened)
+      const [row] = await opened.run(reader, 'SELECT id FROM item')
+      assert.deepEqual(row, { id: { value: '1' } }, 'the application has its own way')
+      assert.equal(await reader.probe(), 'read-only')
+      await reader.rollback()
+      assert.deepEqual(await ids(other), [1])
+    },
+  ),
+]
+
 /** Over a pool whose sessions do not wait for the disk. */
 export const unflushed: readonly ContractCase[] = [
   contract(

@@ -7,7 +7,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { GTRID_PREFIX, requestOf } from '../../adapters/contract/harness.ts'
 import { testDatabases } from '../support/databases.ts'
 import { pgHarness, pgSession } from './pg-harness.ts'
-import { pipelined, rows, unflushed } from './pg-rows.ts'
+import { oddlyParsed, pipelined, rows, unflushed } from './pg-rows.ts'
 import { drivers, votes } from './pg-traps.ts'
 
 const { postgres: database } = await testDatabases()
@@ -23,6 +23,9 @@ describe(`traps on ${SERVER}`, () => {
   for (const one of pipelined) {
     test(one.name, () => one.run(pgHarness(database.url, { pipeline: true })))
   }
+  const oddTypes = { getTypeParser: () => (value: unknown) => ({ value }) }
+  const odd = pgHarness(database.url, { types: oddTypes })
+  for (const one of oddlyParsed) test(one.name, () => one.run(odd))
   const unflushing = pgHarness(database.url, { options: '-c synchronous_commit=off' })
   for (const one of unflushed) test(one.name, () => one.run(unflushing))
 })

@@ -125,6 +125,23 @@ describe('a deadline', () => {
     expect(await areIdle(backend, thread), 'both connections went back to their pools').toBe(true)
   })
 
+  it.each(['accounts', 'wallets'] as const)(
+    'and not the wait is what the caller hears of, without a connection of %s',
+    async (name) => {
+      const pool = { accounts: () => accounts.connect(), wallets: () => wallets.getConnection() }
+      const held = await Promise.all(Array.from({ length: 20 }, () => pool[name]()))
+      const reach: Parameters<typeof bank.transaction>[0] = (tx) =>
+        name === 'accounts' ? tx.accounts.query('select 1') : tx.wallets.query('select 1')
+      onTestFinished(() => {
+        for (const connection of held) connection.release()
+      })
+      for (let times = 0; times < 5; times += 1) {
+        const asked = bank.transaction(reach, { timeoutMs: 50 })
+        await refused(asked, { code: 'DEADLINE_EXCEEDED', outcome: 'rolled-back' })
+      }
+    },
+  )
+
   it('ends waits for locks', async () => {
     const unlock = await locking('update account set balance = balance where id = 2', 'accounts')
     const unlockToo = await locking('update wallet set balance = balance where id = 2', 'wallets')

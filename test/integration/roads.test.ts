@@ -10,7 +10,7 @@ import { Client, Pool, type PoolConfig } from 'pg'
 import { Coordinator } from 'unanimous'
 import { type BranchRequest, systemClock } from 'unanimous/adapter'
 import { mysql } from 'unanimous/mysql2'
-import { postgres } from 'unanimous/pg'
+import { type PostgresOptions, postgres } from 'unanimous/pg'
 import { afterAll, describe, expect, inject, it } from 'vitest'
 import { logDirectory } from '../support/bank.ts'
 import { makeCertificate } from '../support/certificate.ts'
@@ -47,6 +47,8 @@ interface Road {
   /** Plain logins to the same databases, for looking and killing. */
   readonly ledgerUrl: string
   readonly shopAdmin: PoolOptions
+  /** Of the participant's own connection. Default: made like the pool's. */
+  readonly settleUrl?: string
 }
 
 interface Bank {
@@ -79,7 +81,7 @@ async function openBank(road: Road): Promise<Bank> {
   const coordinator = await Coordinator.open({
     log: await logDirectory(),
     participants: {
-      ledger: postgres(pool, { allow: ['pooler'], answerMs: 2_000 }),
+      ledger: postgres(pool, { allow: ['pooler'], answerMs: 2_000, ...ownRoad(road) }),
       shop: mysql(shop),
     },
     recoveryIntervalMs: 100,
@@ -108,6 +110,18 @@ async function openBank(road: Road): Promise<Bank> {
     async close() {
       await coordinator.close()
       await Promise.all([pool.end(), shop.end(), admin.end(), looking.end()])
+    },
+  }
+}
+
+function ownRoad({ settleUrl }: Pick<Road, 'settleUrl'>): Pick<PostgresOptions, 'connect'> {
+  if (settleUrl === undefined) return {}
+  return {
+    async connect() {
+      const client = new Client({ connectionString: settleUrl })
+      client.on('error', quiet)
+      await client.connect()
+      return client
     },
   }
 }
@@ -252,39 +266,97 @@ describe('PgBouncer, pool_mode = transaction', async () => {
     await transfer(crowded, 1)
     await crowded.close()
   })
+
+  it('a pool as large as its own, and a way past it: nobody waits in vain', async () => {
+    const crowded = await openBank({
+      ledger: { connectionString: bouncer.url, max: 2 * BOUNCER_POOL_SIZE },
+      shop: { uri: shop.url },
+      ledgerUrl: ledger.url,
+      shopAdmin: { uri: shop.url },
+      settleUrl: ledger.url,
+    })
+    const [before = 0, others = 0] = await crowded.balances()
+    await Promise.all(Array.from({ length: 48 }, () => transfer(crowded, 1)))
+    expect(await crowded.balances()).toEqual([before - 48, others + 48])
+    expect(await prepared(crowded)).toBe(0)
+    await crowded.close()
+  })
+
+  it.each(['commit', 'abort'] as const)(
+    'with a way past it, %s of a prepared branch waits for no server connection',
+    async (decision) => {
+      const pool = new Pool({ connectionString: bouncer.url, max: 2 * BOUNCER_POOL_SIZE })
+      pool.on('error', quiet)
+      const participant = postgres(pool, ownRoad({ settleUrl: ledger.url })).create({
+        name: 'ledger',
+        clock: systemClock,
+        warn: ({ code }) => expect.fail(code),
+      })
+      await pool.query('create table if not exists single (id int)')
+      const branch = participant.branch(branchRequest(decision === 'commit' ? 11 : 12))
+      await branch.handle.query('insert into single values (1)')
+      const vote = await branch.vote()
+      expect(vote).toMatchObject({ kind: 'prepared' })
+      // All that PgBouncer has, as those who wait for the branch's rows would hold them.
+      const holders = await Promise.all(
+        Array.from({ length: BOUNCER_POOL_SIZE }, () => pool.connect()),
+      )
+      for (const holder of holders) await holder.query('begin')
+      const settled = decision === 'commit' ? branch.commit() : branch.rollback()
+      expect(await settled).toEqual({ kind: 'answered' })
+      for (const holder of holders) {
+        await holder.query('rollback')
+        holder.release()
+      }
+      const { rows } = await pool.query('select id from single')
+      expect(rows).toHaveLength(decision === 'commit' ? 1 : 0)
+      await pool.query('drop table single')
+      expect(pool.totalCount, 'the connection that waited is gone').toBe(BOUNCER_POOL_SIZE)
+      await participant.close()
+      await pool.end()
+    },
+  )
 })
 
-it('behind PgBouncer a branch names the life of the server that it was prepared in', async () => {
-  const server = await startPostgres({ version: shared.postgres.version }, { settings: SETTINGS })
-  const bouncer = await startPgBouncer(server.url, quiet)
-  const pool = new Pool({ connectionString: bouncer.url, max: 1 })
-  pool.on('error', quiet)
-  const participant = postgres(pool).create({ name: 'ledger', clock: systemClock, warn: quiet })
-  const lives: number[] = []
-  let client: unknown
-  pool.on('acquire', (acquired) => {
-    if (client !== undefined) expect(acquired, 'the connection outlives the server').toBe(client)
-    client = acquired
-  })
-  for (const life of [1, 2]) {
-    const branch = participant.branch(branchRequest(life))
-    await branch.handle.query(`create table life_${life} (id int)`)
-    const vote = await branch.vote()
-    if (vote.kind !== 'prepared') throw new Error(`voted ${vote.kind}`)
-    lives.push(vote.evidence.server.startedAtMs)
-    await branch.rollback()
-    if (life === 2) break
-    await server.kill()
-    await server.restart()
-    // PgBouncer meets the dead connections, and makes new ones.
-    await expect.poll(() => pool.query('select 1').then(() => true, quiet)).toBe(true)
-  }
-  expect(lives[1]).toBeGreaterThan(lives[0] ?? Number.POSITIVE_INFINITY)
-  await participant.close()
-  await pool.end()
-  await bouncer.stop()
-  await server.stop()
-})
+it.each([false, true])(
+  'behind PgBouncer a branch names the life of the server that it was prepared in, own connection past it: %s',
+  async (past) => {
+    const server = await startPostgres({ version: shared.postgres.version }, { settings: SETTINGS })
+    const bouncer = await startPgBouncer(server.url, quiet)
+    const pool = new Pool({ connectionString: bouncer.url, max: 1 })
+    pool.on('error', quiet)
+    const own = past ? ownRoad({ settleUrl: server.url }) : {}
+    const participant = postgres(pool, own).create({
+      name: 'ledger',
+      clock: systemClock,
+      warn: quiet,
+    })
+    const lives: number[] = []
+    let client: unknown
+    pool.on('acquire', (acquired) => {
+      if (client !== undefined) expect(acquired, 'the connection outlives the server').toBe(client)
+      client = acquired
+    })
+    for (const life of [1, 2]) {
+      const branch = participant.branch(branchRequest(life))
+      await branch.handle.query(`create table life_${life} (id int)`)
+      const vote = await branch.vote()
+      if (vote.kind !== 'prepared') throw new Error(`voted ${vote.kind}`)
+      lives.push(vote.evidence.server.startedAtMs)
+      await branch.rollback()
+      if (life === 2) break
+      await server.kill()
+      await server.restart()
+      // PgBouncer meets the dead connections, and makes new ones.
+      await expect.poll(() => pool.query('select 1').then(() => true, quiet)).toBe(true)
+    }
+    expect(lives[1]).toBeGreaterThan(lives[0] ?? Number.POSITIVE_INFINITY)
+    await participant.close()
+    await pool.end()
+    await bouncer.stop()
+    await server.stop()
+  },
+)
 
 function branchRequest(sequence: number): BranchRequest {
   return {

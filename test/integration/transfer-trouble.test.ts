@@ -178,6 +178,7 @@ it.each(['accounts', 'wallets'] as const)(
     const asked = transfer(bank, { id, from: { account: 2 }, to: { wallet: 2 }, amount: 1 })
     const error = await refused(asked, { outcome: 'rolled-back' })
     expect(['PARTICIPANT_UNREACHABLE', 'ENLIST_FAILED']).toContain(error.code)
+    expect(error.retryable, 'it may be back for another try').toBe(true)
 
     await door.open()
     await expect.poll(() => db.observer.inDoubt(), { timeout: 5_000 }).toEqual([])

@@ -1,0 +1,23 @@
+/**
+ * Why no connection came: whether the server may answer in a moment, so that the same work is worth
+ * another try. A wrong login or a database that is not there does not mend itself.
+ */
+import { UnanimousError } from '../../src/adapter.ts'
+
+/** Of the socket, by Node's names. A Unix socket is missing (ENOENT) while its server is down. */
+const SOCKET =
+  'ECONNREFUSED ECONNRESET ECONNABORTED EPIPE ETIMEDOUT EHOSTUNREACH ENETUNREACH EHOSTDOWN ENETDOWN EAI_AGAIN ENOENT PROTOCOL_CONNECTION_LOST'.split(
+    ' ',
+  )
+
+/** @param codes - of servers that are shutting down, starting, or out of connections */
+export function isOutOfReach(cause: unknown, codes: readonly (string | number)[]): boolean {
+  // Our own word for it may have no cause: a server that was silent for too long.
+  if (cause instanceof UnanimousError) {
+    if (cause.code !== 'PARTICIPANT_UNREACHABLE') return false
+    return cause.cause === undefined || isOutOfReach(cause.cause, codes)
+  }
+  if (typeof cause !== 'object' || cause === null) return false
+  const { code, errno } = cause as Partial<Record<string, unknown>>
+  return [...SOCKET, ...codes].some((known) => known === code || known === errno)
+}
