@@ -148,7 +148,11 @@ export class SegmentStore {
    * one. What it leaves of older segments becomes the spare.
    */
   async start(plan: SegmentPlan, older: readonly string[]): Promise<void> {
-    const building = this.#path(older.length === 0 ? NEXT_NAME : SPARE_NAME)
+    const isNew = older.length === 0
+    // An owner may have died before the name of its segment was durable. A spare that outlives that
+    // name would look like a log that lost its segments.
+    if (!isNew) await this.#seams.files.syncDirectory(this.#directory)
+    const building = this.#path(isNew ? NEXT_NAME : SPARE_NAME)
     const salt = await this.#blank(building)
     await this.#publish(building, salt, plan)
     await this.#retire(older)

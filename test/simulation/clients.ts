@@ -20,6 +20,11 @@ export interface ClientHost {
 
 /** Longer than any call may take. */
 const CALL_MS = 120_000
+/**
+ * Votes (2 s each way), announcements, the force (5 s), settling and the roll-back of what is left,
+ * each at its longest.
+ */
+const ANSWER_LIMIT_MS = 20_000
 
 export class Clients {
   unanswered: number
@@ -34,6 +39,7 @@ export class Clients {
 
   #schedule(plan: TransactionPlan, delayMs: number): void {
     this.#host.world.schedule(delayMs, 'client', () => {
+      this.#askAnyone()
       const process = this.#host.process
       if (process?.isOpen === true) {
         this.#transact(plan, process)
@@ -110,6 +116,7 @@ export class Clients {
     if (plan.together) await Promise.all(plan.branches.map(one))
     else for (const branch of plan.branches) await one(branch)
     if (plan.thinkMs > 0) await this.#host.world.pause(plan.thinkMs, 'think', process)
+    attempt.workedAt = this.#host.world.now
     if (plan.ending === 'throw') throw new Error('the application')
   }
 
@@ -143,6 +150,7 @@ export class Clients {
         // `begin()` leaves the callback's own error to the caller, who abandons the transaction.
         return
       }
+      this.#inTime(last)
       this.#host.oracle.answered(last, {
         outcome,
         code: known?.code,
@@ -152,6 +160,20 @@ export class Clients {
     } catch (cause) {
       this.#host.fail(cause)
     }
+  }
+
+  /** Rules 8 and 10: once its work is done a caller waits for a bounded time, whatever is broken. */
+  #inTime({ gtrid, workedAt }: Attempt): void {
+    if (workedAt === undefined) return
+    const waitedMs = this.#host.world.now - workedAt
+    if (waitedMs > ANSWER_LIMIT_MS) fail(`I11: ${gtrid} was answered after ${waitedMs} ms`)
+  }
+
+  /** Any caller may ask at any time. */
+  #askAnyone(): void {
+    const attempts = [...this.#host.oracle.attempts.values()]
+    const attempt = attempts[this.#host.world.rng.int(attempts.length)]
+    if (attempt !== undefined) this.#ask(attempt)
   }
 
   /** What outcome() says must agree with how it ends. */

@@ -4,7 +4,7 @@
  * neither sees is a hole.
  */
 import { spawnSync } from 'node:child_process'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import Table from 'cli-table3'
 import { applyMutant, copyTree } from '../support/mutation.ts'
 import { Farm } from './farm.ts'
@@ -26,7 +26,7 @@ export async function mutate(root: string, only: string | undefined): Promise<bo
   let alive = 0
   try {
     for (const mutant of mutants) {
-      const undo = applyMutant(mutant, join(folder, 'src'))
+      const undo = apply(mutant, folder)
       try {
         const caught = await catchIt(mutant, folder)
         if (caught === undefined) alive += 1
@@ -43,6 +43,17 @@ export async function mutate(root: string, only: string | undefined): Promise<bo
   console.log(table.toString())
   console.log(`${mutants.length - alive} passed, ${alive} failed`)
   return alive === 0
+}
+
+function apply(mutant: ProtocolMutant, folder: string): () => void {
+  const sources = join(folder, 'src')
+  const undo = applyMutant(mutant, sources)
+  if (mutant.also === undefined) return undo
+  const undoSecond = applyMutant({ name: mutant.name, ...mutant.also }, sources)
+  return () => {
+    undoSecond()
+    undo()
+  }
 }
 
 async function catchIt(
@@ -62,7 +73,7 @@ async function catchIt(
   }
   const [file, title] = mutant.test
   const vitest = join(folder, 'node_modules/.bin/vitest')
-  const args = ['run', '--project', 'unit', file, '-t', title]
+  const args = ['run', '--project', 'unit', file, ...(title === '' ? [] : ['-t', title])]
   const { status, stdout } = spawnSync(vitest, args, {
     cwd: folder,
     encoding: 'utf8',
@@ -71,5 +82,5 @@ async function catchIt(
   })
   if (status === 0) return undefined
   // A file that does not load has caught nothing.
-  return stdout.includes(title) ? ['unit test', title] : undefined
+  return / \d+ failed/.test(stdout) ? [`unit test ${basename(file)}`, title] : undefined
 }

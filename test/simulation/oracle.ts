@@ -32,6 +32,8 @@ export interface Attempt {
   readonly prepared: Set<string>
   readonly committed: Set<string>
   readonly rolledBack: Set<string>
+  /** When its callback returned. */
+  workedAt: number | undefined
   answer: Answer | undefined
   /** What outcome() said that must remain true. */
   readonly told: Set<'committed' | 'rolled-back'>
@@ -65,6 +67,7 @@ export class Oracle implements ServerObserver {
       prepared: new Set(),
       committed: new Set(),
       rolledBack: new Set(),
+      workedAt: undefined,
       answer: undefined,
       told: new Set(),
       hooks: new Set(),

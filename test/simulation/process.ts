@@ -23,6 +23,10 @@ export interface Parts {
 export const DIRECTORY = '/log'
 /** The smallest segment there is: it rolls often. */
 const SEGMENT_BYTES = 16 * 4096
+/** How long a start waits for participants, and again for their recovery, in ms. */
+const CONTACT_MS = 300
+/** More than a start asks of the disk, the wait for a lock included. */
+const DISK_STEPS = 60
 
 export class Process implements Owner {
   alive = true
@@ -61,6 +65,7 @@ export class Process implements Owner {
     }
     const log = { directory: DIRECTORY, segmentBytes: SEGMENT_BYTES }
     const { forceMs, settleMs } = plan
+    const began = world.now
     try {
       const coordinator = await Coordinator.open({
         log,
@@ -70,10 +75,11 @@ export class Process implements Owner {
         logger: this.#logger(),
         forceMs,
         settleMs,
-        contactMs: 300,
-        recoverMs: 300,
+        contactMs: CONTACT_MS,
+        recoverMs: CONTACT_MS,
         seams,
       })
+      this.#openedInTime(world.now - began)
       oracle.logIds.add(coordinator.logId)
       this.coordinator = coordinator
       world.note('coordinator open')
@@ -82,6 +88,14 @@ export class Process implements Owner {
       this.refusal = cause
       if (!isAllowed(cause)) fail(`open failed: ${messageOf(cause)}`)
     }
+  }
+
+  /** Rule 8: a participant that is down or silent delays no start. */
+  #openedInTime(tookMs: number): void {
+    const { disk, pauses, crashes } = this.#parts.plan
+    if (pauses > 0 || crashes.some(({ kind }) => kind === 'disk stalled')) return
+    const limitMs = 2 * CONTACT_MS + DISK_STEPS * disk.slowMs
+    if (tookMs > limitMs) fail(`I11: a start took ${tookMs} ms`)
   }
 
   /** kill -9: nobody in it hears anything any more. */

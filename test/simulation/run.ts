@@ -296,7 +296,7 @@ class Run {
         if (server !== undefined) server.frozenUntil = this.#world.now + rng.between(1, 6_000)
         break
       case 'disk stalled':
-        this.#disk.stalledUntil = this.#world.now + rng.between(1, 8_000)
+        this.#disk.stalledUntil = this.#world.now + rng.between(1, rng.pick([500, 8_000, 25_000]))
         break
       case 'disk full': {
         const full = { ...this.#disk.faults, full: true }

@@ -95,7 +95,7 @@ export class World {
    * @returns whether the condition holds
    */
   async run(done: () => boolean, untilMs: number): Promise<boolean> {
-    await Promise.resolve()
+    await everythingSettled()
     for (;;) {
       if (done()) return true
       // What happens between two events must find the next one among those still to come.
@@ -112,8 +112,7 @@ export class World {
       if (this.events > MAX_EVENTS) throw new Violation(`${MAX_EVENTS} events and no end`)
       this.note(event.tag)
       event.fire()
-      // We are in a microtask, so this comes after all microtasks that the event leads to.
-      await new Promise<void>((resolve) => process.nextTick(resolve))
+      await everythingSettled()
     }
   }
 
@@ -176,6 +175,14 @@ export class World {
     heap[at] = last
     return first
   }
+}
+
+/**
+ * Resolves when no promise can go on any more. Node runs what is due at the next tick after the last
+ * microtask; so that this holds wherever it is called, the tick is asked for in a microtask.
+ */
+function everythingSettled(): Promise<void> {
+  return new Promise((resolve) => queueMicrotask(() => process.nextTick(resolve)))
 }
 
 function isBefore(a: SimEvent, b: SimEvent): boolean {

@@ -467,7 +467,7 @@ async function withoutSpare(): Promise<{ disk: FakeDisk; test: TestLog; log: Ope
   await (await test.start()).close()
   let started = false
   disk.fault = ({ kind, path }) => {
-    if (kind === 'sync-directory') started = true
+    if (kind === 'rename' && path.endsWith('spare')) started = true
     return started && kind === 'open' && path.endsWith('spare') ? { error: 'ENOSPC' } : undefined
   }
   const log = await test.start()

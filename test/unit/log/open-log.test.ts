@@ -12,6 +12,28 @@ import {
   transfer,
 } from '../../support/test-log.ts'
 
+it('no spare outlives a first segment whose name was not durable when its owner died', async () => {
+  const disk = new FakeDisk()
+  await new Promise<void>((reached) => {
+    const failpoints = (name: string): Promise<void> | undefined => {
+      if (name !== 'log:after-rename') return undefined
+      reached()
+      return new Promise(() => undefined)
+    }
+    testLog(disk, { failpoints }).start().catch(reached)
+  })
+  const restarted = disk.afterKill()
+  await (await testLog(restarted).start()).close()
+  const keepSpare = (index: number): boolean => {
+    const operation = restarted.operations[index]
+    return operation?.kind === 'create' && operation.path.endsWith('/spare')
+  }
+  for (let count = disk.operations.length; count <= restarted.operations.length; count += 1) {
+    const opened = await testLog(restarted.afterCrash(keepSpare, count)).open()
+    await opened.close()
+  }
+})
+
 describe('incarnations', () => {
   it('every open forces a new one before its first use', async () => {
     const disk = new FakeDisk()
