@@ -5,6 +5,7 @@ import type { SimHandle } from './branch.ts'
 import { type Attempt, fail, type Oracle } from './oracle.ts'
 import type { TransactionPlan } from './plan.ts'
 import type { Process } from './process.ts'
+import { ServerError } from './server.ts'
 import type { World } from './world.ts'
 
 export interface ClientHost {
@@ -14,6 +15,8 @@ export interface ClientHost {
   readonly process: Process | undefined
   /** Sees to it that one runs. */
   ensure(): void
+  /** Calls once the next process has opened its coordinator. */
+  whenOpen(call: () => void): void
   count(kind: string): void
   fail(cause: unknown): void
 }
@@ -46,7 +49,9 @@ export class Clients {
         return
       }
       this.#host.ensure()
-      this.#schedule(plan, this.#host.world.rng.between(1, 60))
+      // Those who waited come at nearly the same time.
+      const { rng } = this.#host.world
+      this.#host.whenOpen(() => this.#schedule(plan, rng.between(0, rng.pick([0.5, 4, 60]))))
     })
   }
 
@@ -111,6 +116,8 @@ export class Clients {
         await handleOf(tx, branch.server).work(branch)
       } catch (cause) {
         if (!plan.swallows) throw cause
+        // Proven to have had no effect; whether the branch can go on is the server's business.
+        if (cause instanceof ServerError) attempt.wrote.delete(branch.server)
       }
     }
     if (plan.together) await Promise.all(plan.branches.map(one))
@@ -128,7 +135,9 @@ export class Clients {
         : error instanceof TransactionError
           ? error.outcome
           : 'rolled-back'
-    this.answers.set(outcome, (this.answers.get(outcome) ?? 0) + 1)
+    const code = error instanceof TransactionError ? `: ${error.code}` : ''
+    const heard = outcome + code
+    this.answers.set(heard, (this.answers.get(heard) ?? 0) + 1)
     try {
       for (const attempt of attempts.slice(0, -1)) {
         this.#host.oracle.answered(attempt, {

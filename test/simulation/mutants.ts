@@ -276,8 +276,9 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '5',
     name: 'reads an absence against what was decided after the list',
     file: PASS,
-    find: '  const settleable = log\n',
-    replace: '  await participant.list()\n  const settleable = log\n',
+    find: '  const listed = await participant.list()\n',
+    replace:
+      '  const listed = await participant.list()\n  for (const each of log.pending()) if (!settleable.includes(each)) settleable.push(each)\n',
     test: [
       UNIT.pass,
       'rule 5: an absence is read only against decisions that were pending before the list',
@@ -399,7 +400,7 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     file: 'commit/transaction.ts',
     find: 'return this.enlisted.length > 0 ? Math.min(acquireMs, this.leftMs) : this.leftMs',
     replace: 'return this.enlisted.length > 0 ? Math.max(acquireMs, this.leftMs) : this.leftMs',
-    test: ['test/unit/commit/transaction.test.ts', 'rule 9: whoever holds a connection'],
+    test: [UNIT.run, 'rule 9: whoever holds a connection waits for another only so long'],
   },
   {
     rule: '10',

@@ -273,7 +273,8 @@ export class SimParticipant implements Participant<SimHandle>, ParticipantDefini
     for (;;) {
       const idle = this.#idle.pop()
       if (idle === undefined) return this.#connect()
-      if (idle.broken === undefined) return idle
+      // A pool throws away what its server has closed.
+      if (idle.broken === undefined && idle.session?.alive === true) return idle
     }
   }
 

@@ -76,7 +76,7 @@ export interface Plan {
 
 /** Events of a run without faults, as measured: crashes are spread evenly over them. */
 const EVENTS_OF_A_START = 34
-const EVENTS_OF_A_TRANSACTION = 17
+const EVENTS_OF_A_TRANSACTION = 22
 
 export function drawPlan(rng: Rng): Plan {
   const servers = drawServers(rng)
@@ -88,9 +88,9 @@ export function drawPlan(rng: Rng): Plan {
     transactions,
     crashes: drawCrashes(rng, events),
     network: {
-      lostBefore: on(0.3, 0.1),
-      lostAfter: on(0.3, 0.1),
-      late: on(0.3, 0.1),
+      lostBefore: on(0.3, 0.06),
+      lostAfter: on(0.3, 0.06),
+      late: on(0.3, 0.06),
       silent: on(0.15, 0.05),
       slowAnswer: on(0.4, 0.5),
       slowMs: rng.chance(0.1) ? 200 : 4,
@@ -101,7 +101,7 @@ export function drawPlan(rng: Rng): Plan {
       syncError: on(0.12, 0.1),
       shortWrite: on(0.1, 0.2),
       full: false,
-      slowMs: rng.chance(0.1) ? 100 : 1,
+      slowMs: rng.chance(0.2) ? 60 : 1,
     },
     pauses: on(0.2, 0.3),
     forceMs: rng.chance(0.15) ? 20 : 5_000,
@@ -140,7 +140,7 @@ function drawTransaction(rng: Rng, servers: readonly ServerPlan[]): TransactionP
     })
     .map(({ server }) => server)
   return {
-    startMs: rng.between(0, rng.pick([20, 50, 400])),
+    startMs: rng.between(0, rng.pick([1, 5, 30, 400])),
     branches: rng.chance(0.5) ? branches : [...branches].reverse(),
     readOnly,
     together: rng.chance(0.3),

@@ -21,8 +21,8 @@ export interface Parts {
 }
 
 export const DIRECTORY = '/log'
-/** The smallest segment there is: it rolls often. */
-const SEGMENT_BYTES = 16 * 4096
+/** Small, so that it rolls often; yet with room for the decisions of all that run at once. */
+const SEGMENT_BYTES = 28 * 4096
 /** How long a start waits for participants, and again for their recovery, in ms. */
 const CONTACT_MS = 300
 /** More than a start asks of the disk, the wait for a lock included. */

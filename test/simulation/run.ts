@@ -63,6 +63,7 @@ class Run {
   #safetyEvents = 0
   readonly #restarted = new Set<string>()
   #process: Process | undefined
+  readonly #waiting: (() => void)[] = []
   #clients: Clients | undefined
   #failure: Error | undefined
 
@@ -194,6 +195,9 @@ class Run {
     const options = { registry, clock, answerMs: 1_000, dead, present: undefined }
     await this.#await(recoverWithoutLog(options, HEAL_MS))
     const left = this.#servers.flatMap((server) => this.#preparedIn(server))
+    // Servers may take their time to miss who is dead.
+    const idle = (): boolean => this.#servers.every((server) => isIdle(server))
+    await world.run(idle, world.now + HEAL_MS)
     if (left.length > 0) fail(`I11: without the log, ${left.join()} stays prepared`)
   }
 
@@ -216,6 +220,7 @@ class Run {
         return current()
       },
       ensure: () => this.#ensure(),
+      whenOpen: (call) => this.#waiting.push(call),
       count: (kind) => this.#count(kind),
       fail: (cause) => this.#fail(cause),
     }
@@ -238,7 +243,10 @@ class Run {
     process
       .open()
       .then(() => {
-        if (process.coordinator !== undefined) return
+        if (process.coordinator !== undefined) {
+          for (const call of this.#waiting.splice(0)) call()
+          return
+        }
         // A supervisor starts it again.
         process.kill()
         if (this.#process === process) this.#process = undefined
@@ -348,7 +356,7 @@ class Run {
     }
     for (const server of this.#servers) {
       if (this.#preparedIn(server).length > 0) return false
-      for (const { branch } of server.sessions) if (branch !== undefined) return false
+      if (!isIdle(server)) return false
     }
     for (const { gtrid, byHand } of this.#oracle.attempts.values()) {
       if (this.#oracle.attempts.get(gtrid)?.reported === true || byHand !== undefined) continue
@@ -384,6 +392,10 @@ class Run {
     if (!(await this.#world.run(done, this.#world.now + 2 * HEAL_MS))) fail('I11: it does not end')
     if (this.#failure !== undefined) throw this.#failure
   }
+}
+
+function isIdle(server: SimServer): boolean {
+  return [...server.sessions].every(({ branch }) => branch === undefined)
 }
 
 function markersLeft(markers: ReadonlyMap<string, string>): number {

@@ -57,6 +57,7 @@ interface ActiveBranch {
 export interface Prepared {
   readonly xid: Xid
   readonly marker: boolean
+  readonly wrote: boolean
   readonly holdsLock: boolean
   readonly xid8: string | undefined
   session: Session | undefined
@@ -220,9 +221,9 @@ export class SimServer {
   prepare(session: Session, refuses: boolean): string | undefined {
     const branch = this.#ready(session, refuses)
     const key = keyOf(branch.xid)
-    const { xid, holdsLock, xid8 } = branch
+    const { xid, wrote, holdsLock, xid8 } = branch
     const marker = this.tables
-    this.prepared.set(key, { xid, marker, holdsLock, xid8, session })
+    this.prepared.set(key, { xid, marker, wrote, holdsLock, xid8, session })
     session.branch = undefined
     session.attached = key
     session.statement = `prepare ${xid.gtrid}`
@@ -276,7 +277,14 @@ export class SimServer {
 
   /** A branch that somebody left here. */
   plant(xid: Xid): void {
-    const left = { xid, marker: false, holdsLock: false, xid8: undefined, session: undefined }
+    const left = {
+      xid,
+      marker: false,
+      wrote: true,
+      holdsLock: false,
+      xid8: undefined,
+      session: undefined,
+    }
     this.prepared.set(keyOf(xid), left)
   }
 
@@ -314,12 +322,12 @@ export class SimServer {
   }
 
   #end(prepared: Prepared, verb: Verb, by: 'library' | 'dba'): void {
-    const { xid, marker, xid8, session } = prepared
+    const { xid, marker, wrote, xid8, session } = prepared
     const key = keyOf(xid)
     this.prepared.delete(key)
     if (session !== undefined) session.attached = undefined
     if (verb === 'commit') {
-      this.rows.add(xid.gtrid)
+      if (wrote) this.rows.add(xid.gtrid)
       if (marker) this.markers.set(key, 'committed')
     }
     if (xid8 !== undefined) this.#statuses.set(xid8, verb === 'commit' ? 'committed' : 'aborted')

@@ -13,10 +13,10 @@ const REGRESSIONS: readonly Regression[] = JSON.parse(
   readFileSync(new URL('regressions.json', import.meta.url), 'utf8'),
 )
 
-test('three hundred seeds keep every invariant', async () => {
-  const tally = await runSeeds({ first: 1_000_000, count: 300, step: 1, untilFailure: false })
+test('two hundred seeds keep every invariant', async () => {
+  const tally = await runSeeds({ first: 1_000_000, count: 200, step: 1, untilFailure: false })
   expect(tally.failures).toEqual([])
-  expect(tally.repeated).toBe(3)
+  expect(tally.repeated).toBe(2)
 }, 120_000)
 
 test.each(REGRESSIONS)('seed $seed: $what', async ({ seed }) => {

@@ -260,6 +260,26 @@ describe('a transaction with two branches', () => {
     expect(trace).not.toContain('log force')
   })
 
+  it('rule 9: whoever holds a connection waits for another only so long', async () => {
+    const w = world()
+    const bounds: number[] = []
+    for (const participant of [w.ledger, w.shop]) {
+      const branch = participant.branch.bind(participant)
+      participant.branch = (request) => {
+        const enlist = (): number => {
+          const boundMs = request.enlist()
+          bounds.push(boundMs)
+          return boundMs
+        }
+        return branch({ ...request, enlist })
+      }
+    }
+    await w.run(w.both)
+    const [first = 0, second] = bounds
+    expect(first).toBeGreaterThan(LIMITS.acquireMs)
+    expect(second).toBe(LIMITS.acquireMs)
+  })
+
   it('collects markers after the end is durable', async () => {
     const { run, both, ledger, context } = world({ markers: true }, {})
     await run(both)
