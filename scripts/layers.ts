@@ -42,8 +42,8 @@ interface Unit {
   readonly packages?: readonly string[]
 }
 
-const PURE = ['src/errors.ts', 'src/xid.ts', 'src/invariant.ts']
-const FOUNDATION = [...PURE, 'src/clock.ts', 'src/failpoint.ts', 'src/events.ts']
+const PURE = ['src/errors.ts', 'src/xid.ts', 'src/invariant.ts', 'src/redact.ts']
+const FOUNDATION = [...PURE, 'src/clock.ts', 'src/failpoint.ts', 'src/events.ts', 'src/tracing.ts']
 const LOWER = [...FOUNDATION, 'src/protocol/']
 const LOGGER = 'src/logger.ts'
 const CONFIG = 'src/config.ts'
@@ -69,7 +69,11 @@ const UNITS: readonly Unit[] = [
   { owns: ['src/recovery/'], imports: [...LOWER, 'src/participant/', LOG_PORT, 'src/recovery/'] },
   // The socket of a coordinator that runs, both ends of it.
   { owns: ['src/live/'], imports: [...LOWER, 'src/log/', 'src/recovery/', 'src/live/'] },
-  { owns: [LOGGER], imports: ['src/errors.ts', 'src/events.ts'], packages: ['pino'] },
+  {
+    owns: [LOGGER],
+    imports: ['src/errors.ts', 'src/events.ts', 'src/redact.ts'],
+    packages: ['pino'],
+  },
   {
     owns: ['src/coordinator.ts', 'src/coordinator/'],
     imports: [

@@ -27,12 +27,14 @@ import { openAt } from './coordinator/location.ts'
 import { type CloseOptions, type CoordinatorOptions, completeSeams } from './coordinator/options.ts'
 import { closeAll, joinParts, type Parts } from './coordinator/parts.ts'
 import { Siblings } from './coordinator/siblings.ts'
+import { type CoordinatorStats, statsOf } from './coordinator/stats.ts'
 import { asTransactionError, messageOf } from './errors.ts'
 import { type CoordinatorEvent, Events, type Listener } from './events.ts'
 import type { LiveServer } from './live/server.ts'
 import type { DrainReport } from './live/wire.ts'
 import type { LogEvent, OpenedLog } from './log/decision-log.ts'
 import { logSink } from './logger.ts'
+import { completeBudget } from './participant/budget.ts'
 import type { PoolOf } from './participant/participant.ts'
 import { createRegistry, type Participants } from './participant/registry.ts'
 
@@ -52,6 +54,7 @@ export class Coordinator<P extends Participants = Participants> {
     options: CoordinatorOptions<P>,
   ): Promise<Coordinator<P>> {
     const seams = completeSeams(options.seams)
+    const budget = completeBudget(options.budget)
     const events = new Events(logSink(options.logger))
     const registry = createRegistry(options.participants, seams.clock, events)
     const place = typeof options.log === 'string' ? { directory: options.log } : options.log
@@ -69,7 +72,7 @@ export class Coordinator<P extends Participants = Participants> {
           : undefined
       const started = await log.start()
       const parts = { registry, log: started, directory, events, siblings }
-      const coordinator = new Coordinator<P>(joinParts(options, seams, parts))
+      const coordinator = new Coordinator<P>(joinParts(options, seams, budget, parts))
       await coordinator.#start(answered, options.recoverMs ?? 5_000)
       return coordinator
     } catch (cause) {
@@ -155,6 +158,8 @@ export class Coordinator<P extends Participants = Participants> {
   ): Promise<OpenTransaction<P>> {
     try {
       const running = await Running.begin(this.#parts.context, this.#check(options, false))
+      // How it ended hears whoever ends it.
+      running.traced(() => running.ended).catch(() => undefined)
       return running.tx.handlesWith({
         commit: () => running.commit(),
         rollback: () => running.rollback(),
@@ -220,6 +225,14 @@ export class Coordinator<P extends Participants = Participants> {
     const marked =
       this.#parts.log.find(gtrid)?.record.branches.some((branch) => branch.marker) ?? false
     return !marked || this.#parts.context.settlements.isConfirmed(gtrid)
+  }
+
+  /**
+   * Numbers since the coordinator was opened: outcomes, what is unsettled where, what recovery did, the
+   * log, and how long each phase takes. Costs a few microseconds; docs/observability.md has the alerts.
+   */
+  stats(): CoordinatorStats {
+    return statsOf(this.#parts)
   }
 
   on<E extends CoordinatorEvent>(name: E, listener: Listener<E>): this {

@@ -59,6 +59,8 @@ export type TransactionErrorCode =
   | 'SIGNAL_ABORTED'
   /** No connection came free in time while the transaction held another. */
   | 'ACQUIRE_TIMEOUT'
+  /** Too much is unsettled in a participant: it takes no new branches until recovery has settled some. */
+  | 'PARTICIPANT_OVER_BUDGET'
   /** A branch could not be begun. */
   | 'ENLIST_FAILED'
   /** The commit decision could not be made durable, or not in time. */

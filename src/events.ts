@@ -47,8 +47,18 @@ export interface CoordinatorEventMap {
     readonly id: string
     readonly why: string
   }
+  /** A participant could not be listed, after it could, or at the first try. */
   'participant:unreachable': { readonly participant: string; readonly cause: unknown }
+  /** It can be listed again. */
   'participant:reachable': { readonly participant: string }
+  /** More is unsettled in a participant than its budget allows, or no more: seen at an enlistment. */
+  'participant:budget': {
+    readonly participant: string
+    readonly exceeded: boolean
+    readonly unsettled: number
+    readonly oldestMs: number
+  }
+  /** Something an operator should read once. */
   'participant:warning': {
     readonly participant: string
     readonly code: string

@@ -10,6 +10,7 @@ export { type CliConfig, defineConfig } from './config.ts'
 export type { KnownOutcome, OpenTransaction, TransactionHandles } from './coordinator/handles.ts'
 export type { LogDirectory, LogLocation, LogRoot } from './coordinator/location.ts'
 export type { CloseOptions, CoordinatorOptions } from './coordinator/options.ts'
+export type { CoordinatorStats, ParticipantStats } from './coordinator/stats.ts'
 export { Coordinator } from './coordinator.ts'
 export {
   type BranchReport,
@@ -21,7 +22,9 @@ export {
 } from './errors.ts'
 export type { CoordinatorEvent, CoordinatorEventMap } from './events.ts'
 export type { DrainReport } from './live/wire.ts'
+export type { LogUsage } from './log/decision-log.ts'
 export type { Logger } from './logger.ts'
+export type { BudgetOptions } from './participant/budget.ts'
 export type {
   HandleOf,
   IsolationChoice,
@@ -30,3 +33,4 @@ export type {
 } from './participant/participant.ts'
 export type { Participants, ReservedName } from './participant/registry.ts'
 export type { BranchAnswer, IsolationLevel, Outcome } from './protocol/vocabulary.ts'
+export type { Histogram, Phase, Span } from './tracing.ts'

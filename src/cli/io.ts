@@ -5,6 +5,9 @@
 import type { styleText } from 'node:util'
 import type { Clock } from '../clock.ts'
 import { UnanimousError } from '../errors.ts'
+import { redact } from '../redact.ts'
+
+export { redact }
 
 export type Style = Parameters<typeof styleText>[0]
 
@@ -17,13 +20,6 @@ export interface Io {
   err(text: string): void
   /** Styles data for stdout; leaves it as it is where colours are not wanted. */
   paint(style: Style, text: string): string
-}
-
-/** Takes the credentials out of URLs: drivers and configurations put them into their messages. */
-export function redact(text: string): string {
-  return text
-    .replace(/\b([a-z][a-z\d+.-]*:\/\/)[^\s/@'"]*@/gi, '$1***@')
-    .replace(/\b(password|passwd|pwd)(["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,;&"']+)/gi, '$1$2***')
 }
 
 /** A message with the way out, as stderr shows it. */

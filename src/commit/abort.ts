@@ -8,7 +8,7 @@
 import { messageOf, TransactionError } from '../errors.ts'
 import { invariant } from '../invariant.ts'
 import type { Branch } from '../participant/branch.ts'
-import type { Refusal } from '../protocol/vocabulary.ts'
+import type { Refusal, Settlement } from '../protocol/vocabulary.ts'
 import type { CommitContext } from './context.ts'
 import type { Obstacle, Transaction } from './transaction.ts'
 
@@ -32,7 +32,7 @@ export async function abortTransaction(
   const silent: string[] = []
   await Promise.all(
     tx.enlisted.map(async (branch) => {
-      const settlement = await branch.rollback()
+      const settlement = await rollbackPhase(context, tx, branch)
       if (settlement.kind === 'absent') {
         committed ??= { participant: branch.participant, refusal: goneBranch(settlement.cause) }
       } else if (settlement.kind !== 'answered') silent.push(branch.participant)
@@ -51,6 +51,20 @@ export async function abortTransaction(
   }
   tx.move(committed === undefined ? 'rolled-back' : 'heuristic')
   return committed
+}
+
+function rollbackPhase(
+  context: CommitContext,
+  { gtrid }: Transaction,
+  branch: Branch,
+): Promise<Settlement> {
+  const { participant } = branch
+  const span = { gtrid, participant, decision: 'abort', by: 'live' } as const
+  return context.phases.run('settle', span, async (known) => {
+    const settlement = await branch.rollback()
+    known.answer = settlement.kind
+    return settlement
+  })
 }
 
 function goneBranch(cause: unknown): Refusal {

@@ -5,11 +5,13 @@ import type { Events } from '../events.ts'
 import type { Failpoints } from '../failpoint.ts'
 import type { DecisionLog } from '../log/decision-log.ts'
 import type { Announcements } from '../participant/announcements.ts'
+import type { Budget } from '../participant/budget.ts'
 import type { LiveSet } from '../participant/live.ts'
 import type { MarkerCollector } from '../participant/marker-collector.ts'
 import type { Registry } from '../participant/registry.ts'
 import type { Seats } from '../participant/seats.ts'
 import type { Settlements } from '../participant/settle.ts'
+import type { Phases } from '../tracing.ts'
 import type { Ambient } from './ambient.ts'
 
 export interface Limits {
@@ -32,7 +34,9 @@ export interface CommitContext {
   readonly announcements: Announcements
   readonly ambient: Ambient
   readonly seats: Seats
+  readonly budget: Budget
   readonly events: Events
+  readonly phases: Phases
   readonly clock: Clock
   readonly failpoints: Failpoints
   readonly limits: Limits

@@ -31,7 +31,19 @@ export async function commitInOnePhase(
   tx.proceed('one-phase')
   tx.disarm()
   await context.failpoints('one-phase:before')
-  const answer = await answerInTime(context, tx, branch)
+  const { participant } = branch
+  const span = {
+    gtrid: tx.gtrid,
+    participant,
+    decision: 'commit',
+    by: 'live',
+    onePhase: true,
+  } as const
+  const answer = await context.phases.run('settle', span, async (known) => {
+    const answered = await answerInTime(context, tx, branch)
+    known.answer = answered.kind
+    return answered
+  })
   await context.failpoints('one-phase:after')
   const known = answer.kind === 'unknown' ? await proveAnswer(context, branch, answer) : answer
   switch (known.kind) {

@@ -31,14 +31,16 @@ export async function runTransaction<T>(
   work: (handles: object) => Promise<T> | T,
 ): Promise<T> {
   const running = await Running.begin(context, options)
-  let value: T
-  try {
-    value = await runCallback(context, running.tx, work)
-  } catch (cause) {
-    throw await running.fail(cause)
-  }
-  await running.commit()
-  return value
+  return running.traced(async () => {
+    let value: T
+    try {
+      value = await runCallback(context, running.tx, work)
+    } catch (cause) {
+      throw await running.fail(cause)
+    }
+    await running.commit()
+    return value
+  })
 }
 
 /** A transaction that has begun, and its one end. */
@@ -46,6 +48,7 @@ export class Running {
   readonly tx: Transaction
   readonly #context: CommitContext
   #ending: Promise<void> | undefined
+  #told: { readonly resolve: () => void; readonly reject: (cause: unknown) => void } | undefined
 
   private constructor(context: CommitContext, options: CheckedOptions) {
     this.#context = context
@@ -64,6 +67,32 @@ export class Running {
     } catch (cause) {
       throw await running.fail(cause)
     }
+  }
+
+  /** Runs the whole of it as one span. */
+  traced<T>(work: () => Promise<T>): Promise<T> {
+    const { gtrid, name } = this.tx
+    return this.#context.phases.run('transaction', { gtrid, name }, async (span) => {
+      try {
+        const value = await work()
+        span.outcome = 'committed'
+        return value
+      } catch (cause) {
+        if (cause instanceof TransactionError) {
+          span.outcome = cause.outcome
+          span.code = cause.code
+        }
+        throw cause
+      }
+    })
+  }
+
+  /** Resolves, or rejects, as it ends; for one that its caller ends. */
+  get ended(): Promise<void> {
+    if (this.#ending !== undefined) return this.#ending
+    return new Promise((resolve, reject) => {
+      this.#told = { resolve, reject }
+    })
   }
 
   /**
@@ -113,7 +142,10 @@ export class Running {
   }
 
   #end(how: () => Promise<void>): Promise<void> {
-    this.#ending ??= this.#endOnce(how)
+    if (this.#ending === undefined) {
+      this.#ending = this.#endOnce(how)
+      if (this.#told !== undefined) this.#ending.then(this.#told.resolve, this.#told.reject)
+    }
     return this.#ending
   }
 

@@ -7,7 +7,6 @@
  * A branch whose roll-back to the savepoint is not confirmed can only be rolled back as a whole; it
  * remembers that itself, and refuses at the commit.
  */
-import { messageOf } from '../errors.ts'
 import type { Outcome } from '../protocol/vocabulary.ts'
 import type { Place } from './ambient.ts'
 import type { CommitContext } from './context.ts'
@@ -59,7 +58,9 @@ export async function runHooks(
       await context.ambient.run(undefined, hook)
     } catch (cause) {
       context.events.emit('transaction:hook-failed', { gtrid, outcome, cause })
-      process.emitWarning(`a hook of ${gtrid} threw: ${messageOf(cause)}`, 'UnanimousWarning')
+      // Not what it says: it is the application's, and may hold what no log should.
+      const what = cause instanceof Error ? cause.name : typeof cause
+      process.emitWarning(`a hook of ${gtrid} threw a ${what}`, 'UnanimousWarning')
     }
   }
 }

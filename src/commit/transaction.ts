@@ -257,7 +257,7 @@ export class Transaction implements Enclosing, LiveTransaction {
       gtrid: this.gtrid,
       isolation: this.options.isolation(name),
       readOnly: this.options.isReadOnly(name),
-      enlist: () => this.#enlist(),
+      enlist: () => this.#enlist(name),
       seat: (poolSize, boundMs) => this.#seat(name, poolSize, boundMs),
       savepoints: () => this.#here().scope.savepoints,
       outside: (work) => this.#context.ambient.run(undefined, work),
@@ -268,8 +268,14 @@ export class Transaction implements Enclosing, LiveTransaction {
   }
 
   /** Rule 9: who holds a connection waits only so long for another. */
-  #enlist(): number {
+  #enlist(name: string): number {
     this.refuseEnded()
+    const refused = this.#context.budget.refusal(name, this.gtrid)
+    if (refused !== undefined) {
+      // Without this branch it is not the transaction that was meant, whatever the callback catches.
+      this.refuseCommit(refused)
+      throw refused
+    }
     const { acquireMs } = this.#context.limits
     const leftMs = this.leftMs + AFTER_DEADLINE_MS
     return this.enlisted.length > 0 ? Math.min(acquireMs, leftMs) : leftMs

@@ -29,6 +29,8 @@ import type {
   BranchEvidence,
   BranchRecord,
   Decision,
+  Settlement,
+  Vote,
 } from '../protocol/vocabulary.ts'
 import type { Xid } from '../xid.ts'
 import { refusalError } from './abort.ts'
@@ -58,7 +60,7 @@ export async function commitInTwoPhases(
   await context.failpoints('prepare:before')
   const prepared = await Promise.race([vote(context, tx, branches), tx.aborted])
   await context.failpoints('prepare:after-all')
-  await decide(context, tx, prepared)
+  await context.phases.run('decide', { gtrid: tx.gtrid }, () => decide(context, tx, prepared))
   await context.failpoints('decide:after')
   await phaseTwo(context, tx, prepared)
 }
@@ -92,7 +94,7 @@ async function vote(
   let first = true
   return Promise.all(
     branches.map(async (branch) => {
-      const answer = await branch.vote()
+      const answer = await votePhase(context, tx, branch)
       if (answer.kind === 'refused') throw refusalError(tx, branch.participant, answer.refusal)
       if (answer.kind === 'unknown') {
         throw refusalError(tx, branch.participant, {
@@ -118,6 +120,15 @@ async function vote(
       return { branch, xid: branch.xid, evidence: answer.evidence }
     }),
   )
+}
+
+function votePhase(context: CommitContext, tx: Transaction, branch: Branch): Promise<Vote> {
+  const { participant } = branch
+  return context.phases.run('prepare', { gtrid: tx.gtrid, participant }, async (span) => {
+    const vote = await branch.vote()
+    span.answer = vote.kind
+    return vote
+  })
 }
 
 /** Returns only when the commit decision is durable. */
@@ -256,7 +267,7 @@ async function settleAll(
       invariant(participant !== undefined, 'a branch of no participant')
       // Rule 2: after a failed write this process settles nothing more.
       if (context.log.poison !== undefined) return branch.abandon()
-      const settlement = await branch.commit()
+      const settlement = await commitPhase(context, tx, branch)
       if (first) {
         first = false
         await context.failpoints('commit:after-first')
@@ -274,6 +285,20 @@ async function settleAll(
     context.settlements.leave(participant, tx.gtrid)
     context.nudge(participant)
   }
+}
+
+function commitPhase(
+  context: CommitContext,
+  { gtrid }: Transaction,
+  branch: Branch,
+): Promise<Settlement> {
+  const { participant } = branch
+  const span = { gtrid, participant, decision: 'commit', by: 'live' } as const
+  return context.phases.run('settle', span, async (known) => {
+    const settlement = await branch.commit()
+    known.answer = settlement.kind
+    return settlement
+  })
 }
 
 /** Waits until every branch answered, a heuristic is known, or the caller has waited enough. */

@@ -10,6 +10,7 @@ import type { Inspection } from '../recovery/inspection.ts'
 import { type Done, watch } from '../recovery/once.ts'
 import { DRAIN_MS, drain } from './drain.ts'
 import type { Parts } from './parts.ts'
+import { stateOf, stoppedBy } from './stats.ts'
 
 /** How long a participant may take to say what it holds, in ms. */
 const ANSWER_MS = 5_000
@@ -50,16 +51,17 @@ export function liveHandlers(parts: Parts): LiveHandlers {
 }
 
 function statusOf(parts: Parts): LiveStatus {
-  const { context, directory, log, owner, registry, state } = parts
+  const { context, directory, log, owner, registry } = parts
   const { clock, live } = context
+  const stopped = stoppedBy(parts)
   const [oldest] = live.transactions()
   return {
     atMs: clock.now(),
     logId: log.logId,
     directory,
     owner,
-    state: state.stopped !== undefined ? 'stopped' : state.draining ? 'draining' : 'open',
-    ...(state.stopped === undefined ? {} : { stoppedBy: state.stopped }),
+    state: stateOf(parts),
+    ...(stopped === undefined ? {} : { stoppedBy: stopped }),
     running: live.size,
     ...(oldest === undefined ? {} : { oldestRunningMs: clock.monotonic() - oldest.startedAt }),
     decisions: pendingNow(parts).length,
@@ -75,6 +77,7 @@ function participantOf({ context, recovery }: Parts, name: string): LiveParticip
     ...(reachable === undefined ? {} : { reachable }),
     unsettled: left,
     ...(oldestMs > 0 ? { oldestMs } : {}),
+    refusing: context.budget.isExceeded(name),
   }
 }
 
@@ -130,8 +133,9 @@ async function recoverNow(
   waitMs: number,
   tell: Tell,
 ): Promise<void> {
-  const { context, events, recovery, registry, state } = parts
-  if (state.stopped !== undefined) throw state.stopped
+  const { context, events, recovery, registry } = parts
+  const stopped = stoppedBy(parts)
+  if (stopped !== undefined) throw stopped
   const { clock } = context
   const names = [...registry.keys()].filter((name) => only === undefined || only === name)
   const deadline = clock.monotonic() + waitMs
@@ -147,7 +151,7 @@ async function recoverNow(
       while (done.length > 0) await tell({ done: done.splice(0, PIECE) })
       const clean = reports.every((report) => report?.unsettled === 0)
       const leftMs = deadline - clock.monotonic()
-      if (clean || leftMs <= 0 || state.stopped !== undefined) return
+      if (clean || leftMs <= 0 || stoppedBy(parts) !== undefined) return
       await sleep(clock, Math.min(PAUSE_MS, leftMs))
     }
   } finally {

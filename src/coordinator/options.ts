@@ -5,6 +5,7 @@ import { serveLive } from '../live/server.ts'
 import type { FileSystem } from '../log/file-system.ts'
 import { nodeFileSystem } from '../log/node-file-system.ts'
 import type { Logger } from '../logger.ts'
+import type { BudgetOptions } from '../participant/budget.ts'
 import type { Participants } from '../participant/registry.ts'
 import type { LogLocation } from './location.ts'
 
@@ -32,6 +33,11 @@ export interface CoordinatorOptions<P extends Participants> {
   readonly recoverMs?: number
   /** Between two recovery passes over a quiet participant, in ms. Default 5,000. */
   readonly recoveryIntervalMs?: number
+  /**
+   * How much may be unsettled in one participant before new work there is refused as retryable.
+   * Default: `{ unsettled: 100, ageMs: Infinity }`. `false`: no limits.
+   */
+  readonly budget?: BudgetOptions | false
   /** @internal Clock, randomness, files, failpoints and the socket, for tests. */
   readonly seams?: Partial<Seams>
 }

@@ -5,6 +5,7 @@ import { messageOf, UnanimousError } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { DecisionLog, LogOwner } from '../log/decision-log.ts'
 import { Announcements } from '../participant/announcements.ts'
+import { Budget, type BudgetOptions } from '../participant/budget.ts'
 import { LiveSet } from '../participant/live.ts'
 import { MarkerCollector } from '../participant/marker-collector.ts'
 import type { Participants, Registry } from '../participant/registry.ts'
@@ -13,8 +14,10 @@ import { Settlements } from '../participant/settle.ts'
 import { Unsettled } from '../participant/unsettled.ts'
 import { RecoveryLoop } from '../recovery/loop.ts'
 import type { RecoveryContext } from '../recovery/pass.ts'
+import { Phases } from '../tracing.ts'
 import type { CoordinatorOptions, Seams } from './options.ts'
 import type { Siblings } from './siblings.ts'
+import { Tally } from './tally.ts'
 
 const MARKER_SWEEP_MS = 60_000
 
@@ -30,6 +33,7 @@ export interface Parts {
   readonly context: CommitContext
   readonly recovery: RecoveryLoop
   readonly siblings: Siblings | undefined
+  readonly tally: Tally
   readonly state: CoordinatorState
 }
 
@@ -47,6 +51,7 @@ export interface Opened extends Pick<Parts, 'registry' | 'log' | 'directory' | '
 export function joinParts<P extends Participants>(
   options: CoordinatorOptions<P>,
   seams: Seams,
+  budget: Required<BudgetOptions>,
   opened: Opened,
 ): Parts {
   const { registry, log, events, siblings } = opened
@@ -70,7 +75,9 @@ export function joinParts<P extends Participants>(
     recovery.stop().catch(() => undefined)
     siblings?.stop().catch(() => undefined)
   }
-  const shared = { registry, log, live: new LiveSet(), settlements, events, failpoints, stop }
+  const live = new LiveSet()
+  const phases = new Phases(clock)
+  const shared = { registry, log, live, settlements, events, phases, failpoints, stop }
   const recoveryContext: RecoveryContext = {
     ...shared,
     isSibling: async (logId) => (await siblings?.owns(logId)) ?? false,
@@ -86,6 +93,7 @@ export function joinParts<P extends Participants>(
     announcements: new Announcements(registry, log),
     ambient: createAmbient(),
     seats: new Seats(),
+    budget: new Budget(budget, settlements.unsettled, events),
     limits: {
       timeoutMs: options.timeoutMs ?? 30_000,
       acquireMs: options.acquireMs ?? 5_000,
@@ -96,7 +104,7 @@ export function joinParts<P extends Participants>(
     nudge: (name) => recovery.nudge(name),
   }
   const owner = { ...seams.files.self, sinceMs: clock.now() }
-  return { ...opened, seams, owner, context, recovery, state }
+  return { ...opened, seams, owner, context, recovery, tally: new Tally(events), state }
 }
 
 export async function closeAll(registry: Registry): Promise<void> {

@@ -48,6 +48,8 @@ export interface LiveParticipant {
   readonly unsettled: number
   /** Since the decision of the oldest branch that has not ended, in ms. */
   readonly oldestMs?: number
+  /** Whether more is unsettled than the budget allows: new work there is refused. */
+  readonly refusing: boolean
 }
 
 /** A transaction that runs, whether or not it has prepared anything. */

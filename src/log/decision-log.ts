@@ -53,8 +53,23 @@ export type IncarnationStanding =
 /** What the register of a transaction holds. */
 export type RegisterState = 'open' | 'handed-over' | 'abort' | 'commit' | 'none'
 
+/** What a log has done since it was opened, and the room that it has. */
+export interface LogUsage {
+  /** Forces that were durable. */
+  readonly forces: number
+  /** What they wrote, in bytes: whole pages, twice. */
+  readonly bytes: number
+  /** Commit decisions that are still needed. */
+  readonly decisions: number
+  /** What the log takes on its disk, in bytes. */
+  readonly sizeBytes: number
+  /** A write failed: it takes no further decision. */
+  readonly poisoned: boolean
+}
+
 export interface DecisionLog {
   readonly logId: string
+  readonly usage: LogUsage
   readonly incarnation: Incarnation
   /** The write error that poisoned the log; `undefined` while it is sound. */
   readonly poison: Error | undefined

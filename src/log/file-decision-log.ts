@@ -12,6 +12,7 @@ import { gtridPrefix, type Incarnation } from '../xid.ts'
 import type {
   CommitRecord,
   IncarnationStanding,
+  LogUsage,
   OperatedLog,
   OperatorEntry,
   PendingDecision,
@@ -160,6 +161,11 @@ export class FileDecisionLog implements OperatedLog {
 
   get poison(): Error | undefined {
     return this.#writer.poison
+  }
+
+  get usage(): LogUsage {
+    const decisions = this.#state.pendingCount
+    return { ...this.#writer.usage, decisions, poisoned: this.poison !== undefined }
   }
 
   standing(incarnation: Incarnation): IncarnationStanding {

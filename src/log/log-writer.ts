@@ -83,6 +83,8 @@ export class LogWriter {
   #running: Promise<void> | undefined
   #spareAskedMs = Number.NEGATIVE_INFINITY
   #poison: Error | undefined
+  #forces = 0
+  #forcedBytes = 0
 
   constructor(store: SegmentStore, state: LogState, segmentBytes: number, seams: WriterSeams) {
     this.#store = store
@@ -92,6 +94,12 @@ export class LogWriter {
     this.#seams = seams
     this.#watchSpare(store.recycle())
     this.#askForSpare()
+  }
+
+  /** Since the log was opened. A log takes two segments. */
+  get usage(): { readonly forces: number; readonly bytes: number; readonly sizeBytes: number } {
+    const sizeBytes = 2 * this.#segmentPages * PAGE_BYTES
+    return { forces: this.#forces, bytes: this.#forcedBytes, sizeBytes }
   }
 
   /** The failure that ended this log's writing. */
@@ -218,6 +226,8 @@ export class LogWriter {
     const batch = this.#batch
     const frame = sealFrame(this.#target, this.#store.place(), this.#payloadBytes)
     await this.#store.force(frame.bytes, frame.digest)
+    this.#forces += 1
+    this.#forcedBytes += 2 * frame.bytes.length
     for (const entry of batch) this.#state.apply(entry.record, entry.bytes)
     this.#batch = []
     for (const entry of batch) entry.onDurable()

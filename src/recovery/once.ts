@@ -17,6 +17,7 @@ import type { Participant } from '../participant/participant.ts'
 import type { Registry } from '../participant/registry.ts'
 import { Settlements } from '../participant/settle.ts'
 import type { BranchAnswer } from '../protocol/vocabulary.ts'
+import { Phases } from '../tracing.ts'
 import { type RecoveryContext, recoverParticipant } from './pass.ts'
 
 const FIRST_PAUSE_MS = 50
@@ -107,7 +108,8 @@ function contextOf(
   const stop = (cause: unknown): void => {
     stopped.push(cause)
   }
-  return { registry, log, live: new LiveSet(), settlements, events, failpoints, stop }
+  const phases = new Phases(clock)
+  return { registry, log, live: new LiveSet(), settlements, events, phases, failpoints, stop }
 }
 
 type End = { readonly unsettled: number } | { readonly trouble: UnanimousError }

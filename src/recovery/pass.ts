@@ -21,7 +21,8 @@ import type { Participant, PreparedBranch } from '../participant/participant.ts'
 import type { Registry } from '../participant/registry.ts'
 import type { Settlements } from '../participant/settle.ts'
 import { type Resolution, resolve } from '../protocol/resolution.ts'
-import type { BranchAnswer } from '../protocol/vocabulary.ts'
+import type { BranchAnswer, Decision, Settlement } from '../protocol/vocabulary.ts'
+import type { Phases } from '../tracing.ts'
 import { parseGtrid, type Xid } from '../xid.ts'
 
 export interface RecoveryContext {
@@ -30,6 +31,7 @@ export interface RecoveryContext {
   readonly live: LiveTransactions
   readonly settlements: Settlements
   readonly events: Events
+  readonly phases: Phases
   readonly failpoints: Failpoints
   /** Whether a log of this id is beside ours under a root: its branches are no orphans. */
   isSibling?(logId: string): Promise<boolean>
@@ -58,10 +60,19 @@ export interface Reported {
  *
  * @throws UnanimousError PARTICIPANT_UNREACHABLE or PARTICIPANT_UNFIT when it cannot be listed
  */
-export async function recoverParticipant(
+export function recoverParticipant(
   context: RecoveryContext,
   participant: Participant,
 ): Promise<PassReport> {
+  return context.phases.run('recover', { participant: participant.name }, async (span) => {
+    const report = await pass(context, participant)
+    const { committed, rolledBack, unsettled } = report
+    Object.assign(span, { committed, rolledBack, unsettled })
+    return report
+  })
+}
+
+async function pass(context: RecoveryContext, participant: Participant): Promise<PassReport> {
   const { unsettled: followed } = context.settlements
   const mark = followed.mark()
   const plan = await observe(context, participant)
@@ -174,7 +185,7 @@ async function commitBranch(
   if (resolution.kind === 'absent') {
     answer = await context.settlements.proveAbsent(participant, xid, record)
   } else {
-    const settlement = await participant.settle(xid, 'commit')
+    const settlement = await settle(context, participant, xid, 'commit')
     await context.failpoints('recover:after-settle')
     answer = await context.settlements.answerOf(participant, xid, record, settlement)
   }
@@ -190,7 +201,7 @@ async function rollBack(
   xid: Xid,
 ): Promise<boolean> {
   await context.failpoints('recover:before-settle')
-  const settlement = await participant.settle(xid, 'abort')
+  const settlement = await settle(context, participant, xid, 'abort')
   await context.failpoints('recover:after-settle')
   switch (settlement.kind) {
     case 'answered':
@@ -203,4 +214,19 @@ async function rollBack(
     case 'unknown':
       return false
   }
+}
+
+function settle(
+  context: RecoveryContext,
+  participant: Participant,
+  xid: Xid,
+  decision: Decision,
+): Promise<Settlement> {
+  const { name } = participant
+  const span = { gtrid: xid.gtrid, participant: name, decision, by: 'recovery' } as const
+  return context.phases.run('settle', span, async (known) => {
+    const settlement = await participant.settle(xid, decision)
+    known.answer = settlement.kind
+    return settlement
+  })
 }

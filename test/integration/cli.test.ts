@@ -2,7 +2,7 @@
  * The command line as a user runs it: an installed package, a configuration, a process of its own,
  * and branches that a killed application left prepared in real databases.
  */
-import { cp, open, readdir, readFile, rm } from 'node:fs/promises'
+import { open, readdir, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,6 +12,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { cliProject, collect } from '../support/cli-project.ts'
 import { testDatabases } from '../support/databases.ts'
+import { copyLog } from '../support/folder.ts'
 
 const { postgres, mysql } = await testDatabases()
 const ledger = new Pool({ connectionString: postgres.url, max: 2 })
@@ -394,7 +395,7 @@ describe('when the log cannot be relied on', () => {
     await project.crashAt('decide:after')
     const folder = join(project.folder, 'decisions')
     const intact = join(project.folder, 'intact')
-    await cp(folder, intact, { recursive: true })
+    await copyLog(folder, intact)
     const segment = (await readdir(folder))
       .filter((name) => name.startsWith('segment-'))
       .sort()
@@ -417,7 +418,7 @@ describe('when the log cannot be relied on', () => {
   it('a copy: 7, and nothing is settled', async () => {
     await project.crashAt('begin:done')
     const copy = join(project.folder, 'copy')
-    await cp(join(project.folder, 'decisions'), copy, { recursive: true })
+    await copyLog(join(project.folder, 'decisions'), copy)
     await project.crashAt('decide:after')
     const { logId } = (await listed()).log
     const text = config(postgres.url, mysql.url).replace('./decisions', './copy')

@@ -217,7 +217,7 @@ describe('closing', () => {
     for (const side of [await db.observer.accounts(), await db.observer.wallets()]) {
       expect(side.transfers).toContain('closing')
     }
-    expect(await bank.close()).toBe(undefined)
+    expect(await bank.close()).toEqual({ ended: 1, aborted: 0, running: 0, left: 0 })
   })
 
   it('rolls back a transaction that goes on for longer than it waits', async () => {

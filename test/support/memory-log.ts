@@ -5,6 +5,7 @@ import type {
   CommitRecord,
   DecisionLog,
   IncarnationStanding,
+  LogUsage,
   PendingDecision,
   RegisterState,
 } from '../../src/log/decision-log.ts'
@@ -30,6 +31,11 @@ export class MemoryLog implements DecisionLog {
 
   constructor(trace: string[]) {
     this.trace = trace
+  }
+
+  get usage(): LogUsage {
+    const poisoned = this.poison !== undefined
+    return { forces: 0, bytes: 0, decisions: this.#pending.size, sizeBytes: 0, poisoned }
   }
 
   standing(incarnation: Incarnation): IncarnationStanding {

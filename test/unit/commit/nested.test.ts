@@ -12,11 +12,13 @@ import { TransactionError } from '../../../src/errors.ts'
 import { Events } from '../../../src/events.ts'
 import { noFailpoints } from '../../../src/failpoint.ts'
 import { Announcements } from '../../../src/participant/announcements.ts'
+import { Budget, completeBudget } from '../../../src/participant/budget.ts'
 import { LiveSet } from '../../../src/participant/live.ts'
 import { MarkerCollector } from '../../../src/participant/marker-collector.ts'
 import { createRegistry } from '../../../src/participant/registry.ts'
 import { Seats } from '../../../src/participant/seats.ts'
 import { Settlements } from '../../../src/participant/settle.ts'
+import { Phases } from '../../../src/tracing.ts'
 import { type FakeHandle, FakeParticipant } from '../../support/fake-participant.ts'
 import { MemoryLog } from '../../support/memory-log.ts'
 
@@ -32,6 +34,7 @@ function world() {
   const live = new LiveSet()
   const markers = new MarkerCollector(registry, systemClock)
   const ambient = createAmbient()
+  const settlements = new Settlements(log, events, (gtrid, names) => markers.collect(gtrid, names))
   const context: CommitContext = {
     registry,
     log,
@@ -39,9 +42,11 @@ function world() {
     markers,
     ambient,
     events,
-    settlements: new Settlements(log, events, (gtrid, names) => markers.collect(gtrid, names)),
+    settlements,
+    budget: new Budget(completeBudget(), settlements.unsettled, events),
     announcements: new Announcements(registry, log),
     seats: new Seats(),
+    phases: new Phases(systemClock),
     clock: systemClock,
     failpoints: noFailpoints,
     limits: { timeoutMs: 5_000, acquireMs: 100, forceMs: 100, settleMs: 100 },

@@ -11,11 +11,13 @@ import { TransactionError } from '../../../src/errors.ts'
 import { Events } from '../../../src/events.ts'
 import { type Failpoint, noFailpoints } from '../../../src/failpoint.ts'
 import { Announcements } from '../../../src/participant/announcements.ts'
+import { Budget, completeBudget } from '../../../src/participant/budget.ts'
 import { LiveSet } from '../../../src/participant/live.ts'
 import { MarkerCollector } from '../../../src/participant/marker-collector.ts'
 import { createRegistry } from '../../../src/participant/registry.ts'
 import { Seats } from '../../../src/participant/seats.ts'
 import { Settlements } from '../../../src/participant/settle.ts'
+import { Phases } from '../../../src/tracing.ts'
 import { type FakeHandle, FakeParticipant, type Script } from '../../support/fake-participant.ts'
 import { MemoryLog } from '../../support/memory-log.ts'
 
@@ -38,16 +40,19 @@ function world(ledgerScript: Script = {}, shopScript: Script = {}) {
   const nudged: string[] = []
   const stopped: unknown[] = []
   const live = new LiveSet()
+  const settlements = new Settlements(log, events, (gtrid, names) => markers.collect(gtrid, names))
   const context: CommitContext = {
     registry,
     log,
     live,
-    settlements: new Settlements(log, events, (gtrid, names) => markers.collect(gtrid, names)),
+    settlements,
+    budget: new Budget(completeBudget(), settlements.unsettled, events),
     markers,
     ambient: createAmbient(),
     announcements: new Announcements(registry, log),
     seats: new Seats(),
     events,
+    phases: new Phases(systemClock),
     clock: systemClock,
     failpoints: noFailpoints,
     limits: LIMITS,

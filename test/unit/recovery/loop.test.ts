@@ -7,6 +7,7 @@ import { LiveSet } from '../../../src/participant/live.ts'
 import { createRegistry } from '../../../src/participant/registry.ts'
 import { Settlements } from '../../../src/participant/settle.ts'
 import { RecoveryLoop } from '../../../src/recovery/loop.ts'
+import { Phases } from '../../../src/tracing.ts'
 import { formatGtrid } from '../../../src/xid.ts'
 import { FakeParticipant, gid } from '../../support/fake-participant.ts'
 import { MemoryLog } from '../../support/memory-log.ts'
@@ -31,6 +32,7 @@ function world() {
     live: new LiveSet(),
     settlements: new Settlements(log, events, () => undefined),
     events,
+    phases: new Phases(clock),
     failpoints: noFailpoints,
     stop: (cause: unknown) => stopped.push(cause),
   }

@@ -8,6 +8,7 @@ import { createRegistry } from '../../../src/participant/registry.ts'
 import { Settlements } from '../../../src/participant/settle.ts'
 import type { BranchRecord } from '../../../src/protocol/vocabulary.ts'
 import { type RecoveryContext, recoverParticipant } from '../../../src/recovery/pass.ts'
+import { Phases } from '../../../src/tracing.ts'
 import { formatGtrid } from '../../../src/xid.ts'
 import { FakeParticipant, gid, type Script, SERVER } from '../../support/fake-participant.ts'
 import { MemoryLog } from '../../support/memory-log.ts'
@@ -29,6 +30,7 @@ function world(script: Script = {}) {
     live,
     settlements,
     events,
+    phases: new Phases(systemClock),
     failpoints: noFailpoints,
     stop: (cause) => stopped.push(cause),
   }
