@@ -7,6 +7,10 @@
  *   RUN=a             begins the id of each transfer, which must be new
  *   CRASH_AT=decide:after   CRASH_ON=30    SIGKILL when this point of the protocol is met the 30th time
  *
+ * SIGTERM ends it in good order: nothing begins any more, what runs has DRAIN_MS (5,000) to end and is
+ * rolled back then, what can be settled is. It exits with 0, or with 1 if something is left for the next
+ * process on this log.
+ *
  * It says what happened in lines of JSON, one for each answer that a caller heard. A line is written
  * before anything else can happen, so what the parent read before the kill is what was heard.
  */
@@ -21,15 +25,26 @@ export type WorkerLine =
   | { readonly event: 'open'; readonly logId: string }
   | { readonly event: 'answer'; readonly id: string; readonly answer: Answer }
   | { readonly event: 'crash'; readonly at: string }
-  | { readonly event: 'done' }
+  /** `left`: transactions that the next process on this log will settle. */
+  | { readonly event: 'done'; readonly left: number; readonly aborted: number }
 
 /** What the caller of a transfer heard. */
 export type Answer = 'committed' | 'rolled-back' | 'in-doubt' | 'heuristic'
 
 function say(line: WorkerLine): void {
-  writeSync(1, `${JSON.stringify(line)}\n`)
+  let bytes = Buffer.from(`${JSON.stringify(line)}\n`)
+  while (bytes.length > 0) {
+    try {
+      bytes = bytes.subarray(writeSync(1, bytes))
+    } catch (cause) {
+      // The reader is behind, and the pipe does not block: nothing may happen before it has the line.
+      if (!(cause instanceof Error && 'code' in cause && cause.code === 'EAGAIN')) throw cause
+    }
+  }
 }
 
+/** After a SIGTERM: what has not begun need not be refused one by one. */
+let closing = false
 const crashAt = process.env['CRASH_AT']
 let untilCrash = Number(process.env['CRASH_ON'] || 1)
 
@@ -48,6 +63,7 @@ async function work(bank: BankCoordinator, count: number): Promise<void> {
   )
   const width = Math.min(Number(process.env['CONCURRENCY'] || 16), CONNECTIONS)
   await inParallel(orders, width, async (order) => {
+    if (closing) return
     const answer = await transfer(bank, order).then(
       () => 'committed' as const,
       (cause: unknown) => {
@@ -61,7 +77,7 @@ async function work(bank: BankCoordinator, count: number): Promise<void> {
 
 async function untilStdinEnds(): Promise<void> {
   process.stdin.resume()
-  await new Promise((resolve) => process.stdin.once('end', resolve))
+  await new Promise((resolve) => process.stdin.once('close', resolve))
 }
 
 const pools = openPools()
@@ -69,10 +85,17 @@ const bank = await openBank(pools.accounts, pools.wallets, {
   log: setting(DECISIONS),
   seams: { failpoints: crashHere },
 })
+process.once('SIGTERM', () => {
+  closing = true
+  process.stdin.destroy()
+  // What comes of it the last lines tell.
+  bank.close({ drainMs: Number(process.env['DRAIN_MS'] || 5_000) }).catch(() => undefined)
+})
 say({ event: 'open', logId: bank.logId })
 const count = Number(process.env['TRANSFERS'] || 0)
 if (count > 0) await work(bank, count)
 else await untilStdinEnds()
-await bank.close()
+const { left, aborted } = await bank.close()
+say({ event: 'done', left, aborted })
 await pools.close()
-say({ event: 'done' })
+process.exitCode = left === 0 ? 0 : 1
