@@ -243,9 +243,12 @@ async function obey(command: Command): Promise<void> {
   }
 }
 
-createInterface({ input: process.stdin }).on('line', (line) => {
+const commands = createInterface({ input: process.stdin })
+commands.on('line', (line) => {
   obey(JSON.parse(line) as Command).catch((cause: unknown) => {
     console.error(cause)
     process.exit(1)
   })
 })
+// Whoever started this is gone.
+commands.on('close', () => process.exit(0))

@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -22,7 +23,7 @@ export interface Bundle {
 
 /** Bundles a program of this folder, with the library's sources as they are now. */
 export async function bundle(program: string): Promise<Bundle> {
-  const folder = mkdtempSync(join(ROOT, 'node_modules/.crash-'))
+  const folder = mkdtempSync(join(tmpdir(), 'unanimous-child-'))
   const path = join(folder, 'child.cjs')
   await build({
     entryPoints: [fileURLToPath(new URL(program, import.meta.url))],
