@@ -39,8 +39,11 @@ export interface WireProxy {
   halt(halt: Halt | undefined): void
   /** Cuts the first connection whose client sends this text. */
   cut(text: string, when: CutPoint): void
-  /** Resolves when a halt has been met and is over; after `late` and `after`, when the server has answered. */
-  cutDone(): Promise<void>
+  /**
+   * Resolves when a halt has been met and is over; after `late` and `after`, when the server has
+   * answered, or is seen to be gone. Answers whether it had the message and answered it in full.
+   */
+  cutDone(): Promise<boolean>
   /** Closes every connection, as a server that goes away does. */
   dropAll(): void
   /** While stalled nothing passes, on old connections and new ones, and nobody is told. */
@@ -55,7 +58,7 @@ const ANSWER_MS = 5_000
 
 interface Armed extends Halt {
   left: number
-  done(): void
+  done(answered: boolean): void
 }
 
 /** What all connections of a proxy share. */
@@ -67,7 +70,7 @@ interface Shared {
 export async function wireProxy(host: string, port: number): Promise<WireProxy> {
   const links = new Set<Link>()
   const shared: Shared = { armed: undefined, stalled: false }
-  let done: Promise<void> = Promise.resolve()
+  let done: Promise<boolean> = Promise.resolve(false)
   const server = createServer((client) => {
     const link: Link = new Link(client, dial(port, host), shared, () => links.delete(link))
     links.add(link)
@@ -121,7 +124,7 @@ class Link {
         readonly server: Buffer[]
       }
     | undefined
-  #answered: () => void = () => undefined
+  #answered: (inFull: boolean) => void = () => undefined
 
   constructor(client: Socket, upstream: Socket, shared: Shared, forget: () => void) {
     this.#client = client
@@ -141,13 +144,13 @@ class Link {
   drop(): void {
     this.#client.destroy()
     this.#upstream.destroy()
-    this.#answered()
+    this.#answered(false)
     this.#forget()
   }
 
   #closed(): void {
     if (this.#held === undefined) this.drop()
-    else if (this.#upstream.destroyed) this.#answered()
+    else if (this.#upstream.destroyed) this.#answered(false)
   }
 
   #fromClient(chunk: Buffer): void {
@@ -164,7 +167,13 @@ class Link {
         this.#upstream.write(part.bytes)
         continue
       }
-      this.#hold(armed, part, parts.slice(at + 1)).catch(() => this.drop())
+      this.#hold(armed, part, parts.slice(at + 1)).then(
+        (answered) => armed.done(answered),
+        () => {
+          this.drop()
+          armed.done(false)
+        },
+      )
       return
     }
   }
@@ -175,7 +184,7 @@ class Link {
     this.#conversation.fromServer(chunk)
     if (this.#held === undefined) this.#client.write(chunk)
     else this.#held.server.push(chunk)
-    if (this.#conversation.owed === 0) this.#answered()
+    if (this.#conversation.owed === 0) this.#answered(true)
   }
 
   #meets(part: ClientPart): Armed | undefined {
@@ -187,41 +196,40 @@ class Link {
     return armed
   }
 
-  async #hold(armed: Armed, part: ClientPart, behind: readonly ClientPart[]): Promise<void> {
+  async #hold(armed: Armed, part: ClientPart, behind: readonly ClientPart[]): Promise<boolean> {
     this.#held = { behind, client: [], server: [] }
-    if (armed.when === 'answered') await this.#ask(part)
+    let answered = armed.when === 'answered' && (await this.#ask(part))
     const verdict = await armed.act()
     if (verdict === 'pass') {
       if (armed.when === 'asked') this.#upstream.write(part.bytes)
       this.#release()
-      armed.done()
-      return
+      return answered
     }
     this.#client.destroy()
-    if (verdict === 'sent')
+    if (verdict === 'sent') {
       await new Promise((resolve) => this.#upstream.write(part.bytes, resolve))
-    if (verdict === 'late') {
-      await sleep(LATE_MS)
-      await this.#ask(part)
     }
-    if (verdict === 'after' && armed.when === 'asked') await this.#ask(part)
+    if (verdict === 'late') await sleep(LATE_MS)
+    const asksNow = verdict === 'late' || (verdict === 'after' && armed.when === 'asked')
+    if (asksNow) answered = await this.#ask(part)
     this.#held = undefined
     this.drop()
-    armed.done()
+    return answered
   }
 
-  /** Sends the message and waits for the whole answer, or for the server's end. */
-  async #ask(part: ClientPart): Promise<void> {
-    if (this.#upstream.destroyed) return
-    const answered = new Promise<void>((resolve) => {
+  /** Sends the message; answers whether the whole answer came, and not the server's end. */
+  async #ask(part: ClientPart): Promise<boolean> {
+    if (this.#upstream.destroyed) return false
+    const answered = new Promise<boolean>((resolve) => {
       this.#answered = resolve
     })
     this.#upstream.write(part.bytes)
     const waited = new AbortController()
-    const late = sleep(ANSWER_MS, undefined, { signal: waited.signal }).catch(() => undefined)
-    await Promise.race([answered, late])
+    const late = sleep(ANSWER_MS, false, { signal: waited.signal }).catch(() => false)
+    const inFull = await Promise.race([answered, late])
     waited.abort()
     this.#answered = () => undefined
+    return inFull
   }
 
   #release(): void {

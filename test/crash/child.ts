@@ -10,8 +10,7 @@ import { mysql } from 'unanimous/mysql2'
 import { postgres } from 'unanimous/pg'
 import { openPools } from '../../examples/transfer/environment.ts'
 import type { Failpoint } from '../../src/failpoint.ts'
-import type { FileSystem, OpenFile } from '../../src/log/file-system.ts'
-import { nodeFileSystem } from '../../src/log/node-file-system.ts'
+import { FaultyDisk } from './faulty-disk.ts'
 import type { Scenario } from './table.ts'
 
 /** What the process does when it meets a failpoint. */
@@ -68,7 +67,7 @@ const pools = openPools()
 let bank: Coordinator<Bank> | undefined
 let arm: Arm | undefined
 let met = 0
-let disk: 'sound' | 'full' | 'fails' = 'sound'
+const disk = new FaultyDisk()
 let goOn: () => void = () => undefined
 
 function say(line: Said): void {
@@ -85,7 +84,7 @@ function failpoint(name: Failpoint): void | Promise<void> {
       return
     case 'disk full':
     case 'disk fails':
-      disk = arm.act === 'disk full' ? 'full' : 'fails'
+      disk.state = arm.act === 'disk full' ? 'full' : 'fails'
       say({ event: 'at' })
       return
     case 'hold':
@@ -121,7 +120,7 @@ async function open(log: string, limits: Limits): Promise<void> {
       settleMs,
       acquireMs: timeoutMs,
       recoveryIntervalMs: 200,
-      seams: { failpoints: failpoint, files: faultyFiles },
+      seams: { failpoints: failpoint, files: disk.files },
     })
   } catch (cause) {
     if (!(cause instanceof UnanimousError)) throw cause
@@ -180,48 +179,6 @@ async function one(scenario: Scenario | 'plain', id: string): Promise<void> {
   say({ event: 'answer', id, ...heard })
 }
 
-/** The machine's files, on a disk that can be full or broken. */
-const faultyFiles: FileSystem = {
-  ...nodeFileSystem,
-  async open(path, mode) {
-    if (disk === 'full' && mode === 'write' && (await nodeFileSystem.stat(path)) === undefined) {
-      throw diskError('ENOSPC')
-    }
-    return faultyFile(await nodeFileSystem.open(path, mode))
-  },
-  async rename(from, to) {
-    if (disk === 'fails') throw diskError('EIO')
-    await nodeFileSystem.rename(from, to)
-  },
-  async syncDirectory(path) {
-    if (disk === 'fails') throw diskError('EIO')
-    await nodeFileSystem.syncDirectory(path)
-  },
-}
-
-function faultyFile(file: OpenFile): OpenFile {
-  return {
-    async write(buffers, position) {
-      if (disk === 'fails') throw diskError('EIO')
-      const end = buffers.reduce((sum, { length }) => sum + length, position)
-      if (disk === 'full' && end > (await file.stat()).size) throw diskError('ENOSPC')
-      return file.write(buffers, position)
-    },
-    async sync() {
-      if (disk === 'fails') throw diskError('EIO')
-      await file.sync()
-    },
-    read: (buffer, position) => file.read(buffer, position),
-    stat: () => file.stat(),
-    lock: (mode) => file.lock(mode),
-    close: () => file.close(),
-  }
-}
-
-function diskError(code: 'EIO' | 'ENOSPC'): Error {
-  return Object.assign(new Error(`${code}: injected`), { code })
-}
-
 async function obey(command: Command): Promise<void> {
   switch (command.do) {
     case 'open':
@@ -233,7 +190,7 @@ async function obey(command: Command): Promise<void> {
     case 'go':
       return goOn()
     case 'mend':
-      disk = 'sound'
+      disk.state = 'sound'
       return undefined
     case 'close':
       aim(undefined)

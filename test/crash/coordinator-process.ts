@@ -21,12 +21,12 @@ export interface Bundle {
   remove(): void
 }
 
-/** Bundles a program of this folder, with the library's sources as they are now. */
+/** Bundles a program with the library's sources as they are now. @param program - from `test` */
 export async function bundle(program: string): Promise<Bundle> {
   const folder = mkdtempSync(join(tmpdir(), 'unanimous-child-'))
   const path = join(folder, 'child.cjs')
   await build({
-    entryPoints: [fileURLToPath(new URL(program, import.meta.url))],
+    entryPoints: [join(ROOT, 'test', program)],
     outfile: path,
     bundle: true,
     platform: 'node',
@@ -73,6 +73,11 @@ export class CoordinatorProcess<C extends object, S extends { readonly event: st
     return !this.#ended
   }
 
+  /** What it wrote to stderr. */
+  get errors(): string {
+    return this.#errors
+  }
+
   /** Forgets what was said so far. */
   forget(): void {
     this.said.length = 0
@@ -100,6 +105,11 @@ export class CoordinatorProcess<C extends object, S extends { readonly event: st
       if (leftMs <= 0) throw new Error(`the process kept silent about ${events.join(', ')}`)
       await this.#news(leftMs)
     }
+  }
+
+  /** SIGSTOP, or SIGCONT. */
+  signal(name: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#child.kill(name)
   }
 
   /** SIGKILL; resolves when it is gone and everything that it said was read. */

@@ -34,7 +34,7 @@ const SERVER_FAULTS: readonly Fault[] = [
 const ALONE: Strike = { met: () => Promise.resolve(), mended: () => Promise.resolve() }
 
 export async function runMatrix(cases: readonly Case[], options: MatrixOptions): Promise<void> {
-  const child = await bundle('./child.ts')
+  const child = await bundle('crash/child.ts')
   const matrix = new Matrix(options, child.path)
   try {
     await matrix.run(cases)

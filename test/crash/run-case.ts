@@ -144,7 +144,7 @@ class CaseRun {
   }
 
   /** Arms the proxy for an instant on the wire; resolves when that is met and over. */
-  #aim(): Promise<void> | undefined {
+  #aim(): Promise<boolean> | undefined {
     const { instant } = this.#case
     if (instant.kind === 'point') return undefined
     const { side, message, cut } = instant
@@ -166,7 +166,7 @@ class CaseRun {
     return 'pass'
   }
 
-  async #meet(onWire: Promise<void> | undefined): Promise<void> {
+  async #meet(onWire: Promise<boolean> | undefined): Promise<void> {
     const limit = new AbortController()
     const late = sleep(MET_LIMIT_MS, 'late' as const, { signal: limit.signal }).catch(() => 'late')
     const met = await Promise.race([onWire ?? this.#meetPoint(), late])
