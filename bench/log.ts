@@ -3,7 +3,7 @@
  *
  * The log against a bare loop of write and fdatasync, of as many bytes, through the same kind of
  * call (promises of the file-system port), on a preallocated file in the same directory; in turns,
- * so that the disk's moods meet both. Then what opening costs after many transactions, disk use and
+ * so that the disk's moods meet both; a ratio is the median of those of the rounds. Then what opening costs after many transactions, disk use and
  * heap.
  *
  *   --seconds <n>  of each measurement (default 3)
@@ -23,7 +23,8 @@ import { type LogSeams, openFileDecisionLog } from '../src/log/open-log.ts'
 
 const PAGE = 4096
 const BARE_BYTES = 16 * 1024 * 1024
-const ROUNDS = 8
+/** Short rounds, and ratios within each of them: a busy machine's moods then meet both alike. */
+const ROUNDS = 24
 const SEAMS: LogSeams = {
   clock: systemClock,
   random: systemRandom,
@@ -93,7 +94,7 @@ async function decisions(root: string, lastMs: number): Promise<void> {
     print(callers, 'bare loop, 4 KiB', s)
     print(callers, 'decisions', o)
     console.log(
-      `${''.padStart(7)}  p50 ${ratio(o.p50, b.p50)} of the bare loop, rate ${ratio(o.perSecond, b.perSecond)}; the second copy alone ${ratio(b.p50, s.p50)}`,
+      `${''.padStart(7)}  p50 ${paired(ours, bare, 'p50')} of the bare loop, rate ${paired(ours, bare, 'perSecond')}; the second copy alone ${paired(bare, single, 'p50')}`,
     )
   }
   await log.close()
@@ -234,6 +235,12 @@ function median(samples: readonly Sample[]): Sample {
     p99: of((one) => one.p99),
     perForce: of((one) => one.perForce),
   }
+}
+
+/** The median of the rounds' ratios. */
+function paired(a: readonly Sample[], b: readonly Sample[], what: 'p50' | 'perSecond'): string {
+  const ratios = a.map((one, round) => one[what] / (b[round]?.[what] ?? Number.NaN))
+  return `${(ratios.toSorted((x, y) => x - y)[Math.floor(ratios.length / 2)] ?? 0).toFixed(2)}×`
 }
 
 async function repeat<T>(times: number, run: () => Promise<T>): Promise<T[]> {

@@ -18,8 +18,9 @@ import type {
   PendingDecision,
   RegisterState,
 } from './decision-log.ts'
+import { Entry, type Ride } from './entry.ts'
 import type { LogState } from './log-state.ts'
-import { Entry, type LogWriter, poisonedError } from './log-writer.ts'
+import { type LogWriter, poisonedError } from './log-writer.ts'
 import {
   type AnsweredRecord,
   type CommitLogRecord,
@@ -28,6 +29,7 @@ import {
   type LogRecord,
 } from './record.ts'
 import { checkCommit, checkOperator, MAX_OPERATOR_BYTES } from './record-limits.ts'
+import { TurnoverMap } from './turnover-map.ts'
 
 /** The register of a live transaction, and its commit record's way to the disk. */
 class Register extends Entry {
@@ -72,25 +74,25 @@ class Register extends Entry {
 /** An answer or an end on its way to the disk. */
 class LazyEntry<R extends LogRecord> extends Entry {
   readonly record: R
-  readonly durable: Promise<void>
-  #resolve: (() => void) | undefined
-  #reject: ((cause: unknown) => void) | undefined
+  readonly #ride: Ride
 
-  constructor(record: R) {
+  constructor(record: R, ride: Ride) {
     super()
     this.record = record
-    this.durable = new Promise((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
-    })
+    this.#ride = ride
+    ride.board()
+  }
+
+  get durable(): Promise<void> {
+    return this.#ride.durable
   }
 
   onDurable(): void {
-    this.#resolve?.()
+    this.#ride.onDurable()
   }
 
   onFailed(cause: unknown): void {
-    this.#reject?.(cause)
+    this.#ride.onFailed(cause)
   }
 }
 
@@ -98,8 +100,8 @@ class EndEntry extends LazyEntry<EndRecord> {
   readonly #superseded: readonly Entry[]
   readonly #onEnded: () => void
 
-  constructor(gtrid: string, superseded: readonly Entry[], onEnded: () => void) {
-    super({ type: 'end', gtrid })
+  constructor(gtrid: string, ride: Ride, superseded: readonly Entry[], onEnded: () => void) {
+    super({ type: 'end', gtrid }, ride)
     this.#superseded = superseded
     this.#onEnded = onEnded
   }
@@ -139,8 +141,8 @@ export class FileDecisionLog implements OperatedLog {
   readonly #writer: LogWriter
   readonly #release: () => Promise<void>
   readonly #prefix: string
-  readonly #registers = new Map<string, Register>()
-  readonly #offered = new Map<string, Offered>()
+  readonly #registers = new TurnoverMap<string, Register>()
+  readonly #offered = new TurnoverMap<string, Offered>()
   /** Registers that may still hand over a decision, or whose force has not returned. */
   #undecided = 0
   readonly #onDecided = (): void => {
@@ -244,7 +246,10 @@ export class FileDecisionLog implements OperatedLog {
     // The server's word, or proof, stands against any later conclusion from absence.
     if (known === answer || known === 'committed') return last?.durable ?? Promise.resolve()
     const type = isHeuristic(answer) ? 'heuristic' : 'answered'
-    const entry = new LazyEntry({ type, gtrid, bqual, answer, atMs: this.#clock.now() })
+    const entry = new LazyEntry(
+      { type, gtrid, bqual, answer, atMs: this.#clock.now() },
+      this.#writer.ride,
+    )
     offered.answers.push(entry)
     this.#writer.append(entry, 'lazy')
     return entry.durable
@@ -265,7 +270,7 @@ export class FileDecisionLog implements OperatedLog {
     }
     // The end says all that an answer could: those that still wait need not be written.
     const waiting = offered.answers.filter((entry) => this.#writer.supersede(entry))
-    offered.end = new EndEntry(gtrid, waiting, () => this.#offered.delete(gtrid))
+    offered.end = new EndEntry(gtrid, this.#writer.ride, waiting, () => this.#offered.delete(gtrid))
     this.#writer.append(offered.end, 'lazy')
     return offered.end.durable
   }
@@ -284,7 +289,7 @@ export class FileDecisionLog implements OperatedLog {
     const offered = this.#offer(gtrid)
     if (offered.end === undefined) {
       const recorded = this.#appendOperator(entry)
-      offered.end = new EndEntry(gtrid, [], () => this.#offered.delete(gtrid))
+      offered.end = new EndEntry(gtrid, this.#writer.ride, [], () => this.#offered.delete(gtrid))
       // Behind the record of who did it, so that the end is never there alone.
       this.#writer.append(offered.end, 'urgent')
       await Promise.all([recorded, offered.end.durable])
@@ -330,12 +335,10 @@ export class FileDecisionLog implements OperatedLog {
   #appendOperator(entry: OperatorEntry): Promise<void> {
     this.#refuseWhenEnded()
     if (!this.#writer.hasRoom(this.#undecided, MAX_OPERATOR_BYTES)) throw this.#full()
-    const written = new LazyEntry({
-      type: 'operator',
-      bqual: '',
-      ...entry,
-      atMs: this.#clock.now(),
-    } as const)
+    const written = new LazyEntry(
+      { type: 'operator', bqual: '', ...entry, atMs: this.#clock.now() } as const,
+      this.#writer.ride,
+    )
     this.#writer.append(written, 'urgent')
     return written.durable
   }

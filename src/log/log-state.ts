@@ -20,6 +20,7 @@ import {
   type ServerRecord,
 } from './record.ts'
 import { MAX_SERVERS } from './record-limits.ts'
+import { TurnoverMap } from './turnover-map.ts'
 
 /** Operator records that the log keeps, the newest ones. */
 export const KEPT_OPERATOR_RECORDS = 256
@@ -43,7 +44,7 @@ export class LogState {
   readonly nonces: string[] = []
   readonly operators: OperatorRecord[] = []
   #servers = new ServerTable()
-  readonly #pending = new Map<string, Pending>()
+  readonly #pending = new TurnoverMap<string, Pending>()
   readonly #keepIncarnations: number
   #pendingBytes = 0
   readonly #operatorBytes: number[] = []

@@ -17,9 +17,10 @@ import { UnanimousError } from '../errors.ts'
 import { invariant } from '../invariant.ts'
 import { ByteWriter } from './bytes.ts'
 import { type CommitRecord, MAX_BRANCHES } from './decision-log.ts'
+import { Entry, Ride } from './entry.ts'
 import { framePages, MAX_BATCH_PAGES, PAGE_BYTES, PAYLOAD_START, sealFrame } from './frame.ts'
 import type { LogState, ServerTable } from './log-state.ts'
-import { encodeRecords, type LogRecord, type ServerRecord, writeRecord } from './record.ts'
+import { encodeRecords, type ServerRecord, writeRecord } from './record.ts'
 import {
   MAX_ANSWERED_BYTES,
   MAX_COMMIT_BYTES,
@@ -39,19 +40,6 @@ const PAGES_OF_COMMIT = 2 * framePages(MAX_COMMIT_BYTES)
 /** For the servers that the first transactions name. */
 const PAGES_OF_SERVERS = 2 * framePages(MAX_BRANCHES * MAX_SERVER_RECORD_BYTES)
 const HEADER_AND_LAST_PAGES = 3
-
-/** A record on its way to the disk. */
-export abstract class Entry {
-  abstract readonly record: LogRecord
-  state: 'queued' | 'taken' | 'superseded' = 'queued'
-  /** Of its encoded form, once it is taken. */
-  bytes = 0
-
-  /** Called once the record is durable. */
-  abstract onDurable(): void
-  /** Called with the reason why it will not be, or may not be. */
-  abstract onFailed(cause: unknown): void
-}
 
 export interface WriterSeams {
   readonly clock: Clock
@@ -78,6 +66,8 @@ export class LogWriter {
   #batch: Entry[] = []
   /** Of servers that are not durable yet. */
   #serverBytes = 0
+  /** Of what will be in the next batch. */
+  #ride: Ride | undefined
   #lazyDue = false
   #lazyTimer: Timer | undefined
   #running: Promise<void> | undefined
@@ -105,6 +95,12 @@ export class LogWriter {
   /** The failure that ended this log's writing. */
   get poison(): Error | undefined {
     return this.#poison
+  }
+
+  /** That of the records which are appended now. */
+  get ride(): Ride {
+    this.#ride ??= new Ride()
+    return this.#ride
   }
 
   /** Takes a record in; one of the entry's two callbacks follows, and never before this returns. */
@@ -256,6 +252,7 @@ export class LogWriter {
     // Nothing of the last frame may remain behind a shorter one.
     this.#target.fill(0, PAYLOAD_START, PAYLOAD_START + this.#payloadBytes)
     const writer = new ByteWriter(this.#target, PAYLOAD_START)
+    this.#ride = undefined
     if (this.#hasSpare()) {
       this.#takeFrom(this.#lazy, Math.ceil(pages / 2), writer)
       this.#takeFrom(this.#urgent, pages, writer)

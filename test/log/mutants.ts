@@ -243,4 +243,16 @@ export const MUTANTS: readonly Mutant[] = [
     find: '      this.#lazyDue = true\n      this.#wake()\n      await this.#running',
     replace: '      await this.#running',
   },
+  {
+    name: 'a shared promise resolves with the first of its records',
+    file: 'entry.ts',
+    find: '    if (this.#aboard === 0) this.#resolve?.()\n',
+    replace: '    this.#resolve?.()\n',
+  },
+  {
+    name: 'a record in flight shares its promise with the next batch',
+    file: 'log-writer.ts',
+    find: '    this.#ride = undefined\n',
+    replace: '',
+  },
 ]

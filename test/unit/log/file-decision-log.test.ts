@@ -178,6 +178,38 @@ describe('answers and ends', () => {
     expect(disk.operations.length).toBe(operations)
   })
 
+  it('answers for the last of many lazy records only once that one is durable', async () => {
+    const test = testLog(new FakeDisk())
+    const log = await test.start({ segmentBytes: SMALLEST_SEGMENT })
+    const gtrid = await commitOne(log)
+    // More than one frame can take.
+    for (let n = 0; n < 500; n += 1) {
+      const answer = n % 2 === 0 ? 'heuristic-hazard' : 'heuristic-rollback'
+      unawaited(log.answered(gtrid, 'ledger', answer))
+    }
+    const last = log.answered(gtrid, 'shop.4711', 'heuristic-hazard')
+    test.clock.advance(1000)
+    await last
+    expect(log.find(gtrid)?.answers.get('shop.4711')).toBe('heuristic-hazard')
+  })
+
+  it('answers for a lazy record of a later batch only once that batch is durable', async () => {
+    const test = testLog(new FakeDisk())
+    const log = await test.start()
+    const gtrid = await commitOne(log)
+    unawaited(log.answered(gtrid, 'ledger', 'committed'))
+    await commitOne(log)
+    let durable = false
+    const later = log.answered(gtrid, 'shop.4711', 'heuristic-hazard').then(() => {
+      durable = true
+    })
+    await settle()
+    expect(durable).toBe(false)
+    test.clock.advance(1000)
+    await later
+    expect(log.find(gtrid)?.answers.get('shop.4711')).toBe('heuristic-hazard')
+  })
+
   it('writes no answer that an end behind it makes needless, and answers both together', async () => {
     const disk = new FakeDisk()
     const test = testLog(disk)
