@@ -7,7 +7,8 @@
  *      was handed to the log is not turned back (rule 10)
  *   4. recovery settles what can be settled
  *
- * Steps 3 and 4 share {@link REST_MS}: a database that does not answer keeps nobody longer than that.
+ * What comes behind step 2, letting go of everything included, shares {@link REST_MS}: a database that
+ * does not answer keeps nobody longer than that.
  */
 import { LATE, sleep, within } from '../clock.ts'
 import { UnanimousError } from '../errors.ts'
@@ -19,16 +20,23 @@ const REST_MS = 10_000
 /** How long recovery is asked again at the end what it could not settle at once, in ms. */
 const SETTLE_MS = 2_000
 const PAUSE_MS = 50
+/** What the log gets to force its last records, in ms, however late it is. */
+const LOG_MS = 3_000
 
 /** Steps 1 to 4. The coordinator stays open: recovery goes on, and the command line may ask. */
-export async function drain(parts: Parts, drainMs: number): Promise<DrainReport> {
+export function drain(parts: Parts, drainMs: number): Promise<DrainReport> {
+  return drainUntil(parts, drainMs, parts.context.clock.monotonic() + drainMs + REST_MS)
+}
+
+/** @param deadline - of all of it, by the monotonic clock */
+async function drainUntil(parts: Parts, drainMs: number, deadline: number): Promise<DrainReport> {
   const { context, state } = parts
   const { clock, live } = context
+  const leftMs = (): number => Math.max(0, deadline - clock.monotonic())
   state.draining = true
   const before = live.snapshot()
   const waited = await within(clock, drainMs, live.whenEmpty())
   const late = waited === LATE ? live.transactions() : []
-  const deadline = clock.monotonic() + REST_MS
   for (const transaction of late) {
     transaction.abort(
       'COORDINATOR_CLOSED',
@@ -38,7 +46,7 @@ export async function drain(parts: Parts, drainMs: number): Promise<DrainReport>
     )
   }
   const aborted = late.filter((each) => each.state === 'aborting')
-  if (late.length > 0) await within(clock, REST_MS, live.whenEmpty())
+  if (late.length > 0) await within(clock, leftMs(), live.whenEmpty())
   await settle(parts, Math.min(deadline, clock.monotonic() + SETTLE_MS))
   return {
     ended: before.size - late.length,
@@ -60,16 +68,18 @@ export async function shutDown(
 ): Promise<DrainReport> {
   const { context, log, recovery, registry, siblings } = parts
   const { clock, markers } = context
-  const report = await drain(parts, drainMs)
+  const deadline = clock.monotonic() + drainMs + REST_MS
+  const leftMs = (): number => Math.max(0, deadline - clock.monotonic())
+  const report = await drainUntil(parts, drainMs, deadline)
   const stopping = Promise.all([recovery.stop(), siblings?.stop()])
-  const stopped = await within(clock, REST_MS, stopping)
-  if (report.running === 0 && stopped !== LATE) await within(clock, REST_MS, markers.flush())
+  const stopped = await within(clock, leftMs(), stopping)
+  if (report.running === 0 && stopped !== LATE) await within(clock, leftMs(), markers.flush())
   await closeAll(registry)
   // A pass that still waited for a server ends with the connection under it.
   await stopping
   await hangUp()
   // A disk that does not answer keeps the log, and its lock, until the process ends.
-  await within(clock, REST_MS, log.close())
+  await within(clock, Math.max(LOG_MS, leftMs()), log.close())
   return { ...report, running: context.live.size, left: countLeft(parts) }
 }
 

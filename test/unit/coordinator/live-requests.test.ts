@@ -1,6 +1,7 @@
 /** What a command line hears of a coordinator that runs, over its real socket; participants in memory. */
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { systemClock } from '../../../src/clock.ts'
+import { type Clock, systemClock } from '../../../src/clock.ts'
+import type { Seams } from '../../../src/coordinator/options.ts'
 import { Coordinator } from '../../../src/coordinator.ts'
 import { TransactionError } from '../../../src/errors.ts'
 import type { Failpoints } from '../../../src/failpoint.ts'
@@ -14,6 +15,7 @@ const folder = testFolders()
 async function world(
   scripts: { ledger?: Script; shop?: Script } = {},
   failpoints: Failpoints = () => undefined,
+  seams: Partial<Seams> = {},
 ) {
   const ledger = new FakeParticipant([], scripts.ledger)
   const shop = new FakeParticipant([], scripts.shop)
@@ -22,7 +24,7 @@ async function world(
     log: { directory, allowUnsafeFileSystem: true },
     participants: { ledger, shop },
     settleMs: 50,
-    seams: { failpoints },
+    seams: { failpoints, ...seams },
   })
   onTestFinished(async () => {
     for (const one of [ledger, shop]) Object.assign(one.script, { settle: undefined })
@@ -253,6 +255,36 @@ describe('drain', () => {
     shop.script.settle = 'later'
     await transfer()
     expect(await ask('drain', { drainMs: 0 })).toMatchObject({ running: 0, left: 1 })
+  })
+})
+
+describe('close', () => {
+  /** Twenty times as fast. */
+  const fast: Clock = {
+    now: () => systemClock.now(),
+    monotonic: () => systemClock.monotonic() * 20,
+    timer: (delayMs, fire, holds) => systemClock.timer(delayMs / 20, fire, holds),
+  }
+
+  it('ends in time although a database swallows what it is told, and counts it as left', async () => {
+    const { coordinator, shop, transfer } = await world({}, undefined, { clock: fast })
+    shop.script.commit = 'hang'
+    await transfer()
+    const startedAt = fast.monotonic()
+    const report = await coordinator.close({ drainMs: 100 })
+    expect(fast.monotonic() - startedAt).toBeLessThan(15_000)
+    expect(report).toEqual({ ended: 0, aborted: 0, running: 1, left: 1 })
+  })
+
+  it('is one close, however often it is called', async () => {
+    const { coordinator } = await world()
+    const tx = await coordinator.begin()
+    await tx.ledger.work()
+    const closes = [coordinator.close({ drainMs: 20 }), coordinator.close({ drainMs: 60_000 })]
+    const [first, second] = await Promise.all(closes)
+    expect(first).toEqual({ ended: 0, aborted: 1, running: 0, left: 0 })
+    expect(second).toBe(first)
+    await expect(tx.commit()).rejects.toMatchObject({ outcome: 'rolled-back' })
   })
 })
 
