@@ -171,7 +171,8 @@ export function asTransactionError(cause: unknown): unknown {
   return new TransactionError(code, message, { outcome: 'rolled-back', gtrid: '', hint, cause })
 }
 
-/** The message of anything that was thrown. */
+/** The message of anything that was thrown, on one line: query libraries put the SQL below theirs. */
 export function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause)
+  const message = cause instanceof Error ? cause.message : String(cause)
+  return message.trim().replace(/\s*\n\s*/g, ' ')
 }

@@ -22,6 +22,8 @@ interface Row {
   readonly work: (library: Library) => Promise<unknown>
   /** What the caller hears; `undefined`: it commits. */
   readonly code?: TransactionErrorCode | ((library: Library) => TransactionErrorCode | undefined)
+  /** Once it has ended, wherever the caller runs. */
+  readonly after?: () => Promise<unknown>
   readonly holds: readonly number[] | ((library: Library) => readonly number[])
 }
 
@@ -189,6 +191,13 @@ const TABLE: readonly Row[] = [
       await held.insert(1)
     },
     code: 'WORK_STILL_RUNNING',
+    after: async () => {
+      await expect(held?.insert(2)).rejects.toSatisfy(saying('TRANSACTION_ENDED'))
+      await coordinator.transaction(async () => {
+        await expect(held?.insert(3)).rejects.toSatisfy(saying('TRANSACTION_ENDED'))
+      })
+      await expect(held?.commit()).rejects.toSatisfy(saying('TRANSACTION_ENDED'))
+    },
     holds: [],
   },
   {
@@ -258,6 +267,7 @@ describe.each(
       expect(status).toBe('rejected')
       expect((rest as { reason?: unknown }).reason).toSatisfy(saying('TRANSACTION_ENDED'))
     }
+    await row.after?.()
     const { holds } = row
     expect(await world.ids(library.database)).toEqual(
       typeof holds === 'function' ? holds(library) : holds,

@@ -26,7 +26,11 @@ export function knexLibrary(database: Database, pools: Pools): Library {
       const trx = await db.transaction()
       return {
         ...statements(trx),
-        commit: () => trx.commit(),
+        async commit() {
+          await trx.commit()
+          // knex tells here that a COMMIT has failed, and nowhere else.
+          await trx.executionPromise
+        },
         rollback: () => trx.rollback(),
       }
     },

@@ -28,7 +28,7 @@ export async function openLibraries() {
   })
   const pools: Pools = { ledger: coordinator.pool('ledger'), shop: coordinator.pool('shop') }
   const both: readonly Database[] = ['ledger', 'shop']
-  const type = databases.mysql.flavour === 'mariadb' ? 'mariadb' : 'mysql'
+  const type: 'mariadb' | 'mysql' = databases.mysql.flavour === 'mariadb' ? 'mariadb' : 'mysql'
   const libraries: Library[] = []
   for (const make of [knexLibrary, kyselyLibrary, drizzleLibrary, typeormLibrary]) {
     for (const database of both) libraries.push(await make(database, pools, type))
@@ -48,6 +48,13 @@ export async function openLibraries() {
     pools,
     libraries,
     ids,
+    type,
+    servers: `PostgreSQL ${databases.postgres.version} and ${databases.mysql.flavour} ${databases.mysql.version}`,
+    /** Ends the connection of the branch that the caller runs in. */
+    async killShopBranch() {
+      const [[row]] = await pools.shop.query<RowDataPacket[]>('select connection_id() as id')
+      await plain.shop.query(`kill ${Number(row?.['id'])}`)
+    },
     async empty() {
       await plain.ledger.query('delete from item')
       await plain.shop.query('delete from item')
