@@ -1,7 +1,8 @@
 /**
  * `npm run test:package`: the package as a user gets it. It is built, packed and installed into an
- * empty project outside this tree; there the same short program, once as an ES module and once
- * through `require()`, is type-checked with everything strict and commits across both databases.
+ * empty project outside this tree; there two short programs, each once as an ES module and once
+ * through `require()`, are type-checked with everything strict and commit across both databases: one
+ * over the drivers, one over the query libraries.
  */
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -16,6 +17,7 @@ import { ROOT } from './source-tree.ts'
 
 /** What the project of a user who writes TypeScript has beside us. */
 const COMPANIONS = ['@types/node', '@types/pg', 'mysql2', 'pg', 'typescript']
+const LIBRARIES = ['drizzle-orm', 'knex', 'kysely', 'typeorm']
 
 const PROGRAM = `
 import { createPool } from 'mysql2/promise'
@@ -43,6 +45,61 @@ main(log, ledgerUrl, shopUrl).catch((error: unknown) => {
 })
 `
 
+const LIBRARY_PROGRAM = `
+import { sql } from 'drizzle-orm'
+import { drizzle } from 'drizzle-orm/node-postgres'
+import knex from 'knex'
+import { Kysely, MysqlDialect, sql as raw } from 'kysely'
+import { createPool } from 'mysql2/promise'
+import { Pool } from 'pg'
+import { DataSource } from 'typeorm'
+import { Coordinator } from 'unanimous'
+import { drizzleOver } from 'unanimous/drizzle'
+import { knexOver } from 'unanimous/knex'
+import { kyselyOver } from 'unanimous/kysely'
+import { mysql } from 'unanimous/mysql2'
+import { postgres } from 'unanimous/pg'
+import { typeormOver } from 'unanimous/typeorm'
+
+async function main(log: string, ledgerUrl: string, shopUrl: string): Promise<void> {
+  const ledgerPool = new Pool({ connectionString: ledgerUrl })
+  const flags = { supportBigNumbers: true, bigNumberStrings: true, stringifyObjects: true }
+  const shopPool = createPool({ uri: shopUrl, ...flags })
+  const participants = { ledger: postgres(ledgerPool), shop: mysql(shopPool) }
+  const coordinator = await Coordinator.open({ log, participants })
+  const [ledger, shop] = [coordinator.pool('ledger'), coordinator.pool('shop')]
+  const byKnex = knex({ client: 'pg', connectionPool: knexOver(ledger) })
+  const byDrizzle = drizzle(drizzleOver(ledger))
+  const byKysely = new Kysely<object>({ dialect: new MysqlDialect({ pool: kyselyOver(shop) }) })
+  const byTypeorm = new DataSource({ type: 'mysql', driver: typeormOver(shop) })
+  await byTypeorm.initialize()
+  await coordinator.transaction(async () => {
+    await byKnex('account').where({ id: 1 }).decrement('balance', 50)
+    await byDrizzle.transaction((tx) => tx.execute(sql\`update account set balance = balance - 50\`))
+    await raw\`update wallet set balance = balance + 50\`.execute(byKysely)
+    await byTypeorm.transaction((em) => em.query('update wallet set balance = balance + 50'))
+  })
+  await Promise.all([byKnex.destroy(), byKysely.destroy(), byTypeorm.destroy()])
+  await coordinator.close()
+  await Promise.all([ledgerPool.end(), shopPool.end()])
+}
+
+const [log = '', ledgerUrl = '', shopUrl = ''] = process.argv.slice(2)
+main(log, ledgerUrl, shopUrl).catch((error: unknown) => {
+  console.error(error)
+  process.exitCode = 1
+})
+`
+
+/**
+ * Drizzle's and TypeORM's own declarations want the types of every driver that they know, so those of
+ * the libraries are not checked.
+ */
+const PROGRAMS = {
+  drivers: { text: PROGRAM, skipLibCheck: false },
+  libraries: { text: LIBRARY_PROGRAM, skipLibCheck: true },
+}
+
 const COMPILER_OPTIONS = {
   target: 'es2023',
   module: 'nodenext',
@@ -50,7 +107,6 @@ const COMPILER_OPTIONS = {
   strict: true,
   exactOptionalPropertyTypes: true,
   noUncheckedIndexedAccess: true,
-  skipLibCheck: false,
 }
 
 let passed = 0
@@ -70,24 +126,26 @@ async function installInto(project: string): Promise<void> {
   const manifest = z
     .object({ devDependencies: z.record(z.string(), z.string()) })
     .parse(JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')))
-  const companions = COMPANIONS.map((name) => `${name}@${manifest.devDependencies[name]}`)
+  const companions = [...COMPANIONS, ...LIBRARIES].map(
+    (name) => `${name}@${manifest.devDependencies[name]}`,
+  )
   await writeFile(join(project, 'package.json'), '{ "name": "shop", "private": true }')
   const quiet = ['--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund']
   await mustRun('npm', ['install', ...quiet, tarball, ...companions], { cwd: project })
 }
 
 /** The same text twice: TypeScript turns the second one's imports into `require()`. */
-async function compileIn(project: string): Promise<void> {
-  await writeFile(join(project, 'as-module.mts'), PROGRAM)
-  await writeFile(join(project, 'as-require.cts'), PROGRAM)
-  await writeFile(
-    join(project, 'tsconfig.json'),
-    JSON.stringify({ compilerOptions: COMPILER_OPTIONS, include: ['*.mts', '*.cts'] }),
-  )
+async function compileIn(project: string, name: keyof typeof PROGRAMS): Promise<void> {
+  const { text, skipLibCheck } = PROGRAMS[name]
+  await writeFile(join(project, `${name}-module.mts`), text)
+  await writeFile(join(project, `${name}-require.cts`), text)
+  const compilerOptions = { ...COMPILER_OPTIONS, skipLibCheck }
+  const config = { compilerOptions, include: [`${name}-*.mts`, `${name}-*.cts`] }
+  await writeFile(join(project, `tsconfig.${name}.json`), JSON.stringify(config))
   const compiler = join('node_modules', 'typescript', 'bin', 'tsc')
-  await mustRun(process.execPath, [compiler, '-p', '.'], { cwd: project })
-  const required = await readFile(join(project, 'as-require.cjs'), 'utf8')
-  if (!required.includes('require("unanimous")')) throw new Error('as-require.cjs has no require()')
+  await mustRun(process.execPath, [compiler, '-p', `tsconfig.${name}.json`], { cwd: project })
+  const required = await readFile(join(project, `${name}-require.cjs`), 'utf8')
+  if (!required.includes('require("unanimous")')) throw new Error(`${name}: it has no require()`)
 }
 
 interface Databases {
@@ -135,7 +193,8 @@ async function main(): Promise<void> {
   const stops: (() => Promise<void>)[] = [() => rm(project, { recursive: true, force: true })]
   try {
     await step('packs, and installs into an empty project', () => installInto(project))
-    await step('type-checks under strict, libraries included', () => compileIn(project))
+    await step('type-checks under strict, drivers included', () => compileIn(project, 'drivers'))
+    await step('type-checks over the query libraries', () => compileIn(project, 'libraries'))
     await step('the command line starts', async () => {
       await mustRun(join(project, 'node_modules', '.bin', 'unanimous'), ['--version'], {
         cwd: project,
@@ -157,14 +216,19 @@ async function main(): Promise<void> {
       const args = [program, 'decisions', databases.ledgerUrl, databases.shopUrl]
       await mustRun(process.execPath, args, { cwd: project })
     }
-    await step('commits across both databases from an ES module', async () => {
-      await run('as-module.mjs')
-      await expectBalances(databases, 900, 100)
-    })
-    await step('commits across both databases from require()', async () => {
-      await run('as-require.cjs')
-      await expectBalances(databases, 800, 200)
-    })
+    let moved = 0
+    for (const name of ['drivers', 'libraries']) {
+      for (const [way, file] of [
+        ['an ES module', `${name}-module.mjs`],
+        ['require()', `${name}-require.cjs`],
+      ] as const) {
+        await step(`commits across both databases over the ${name}, from ${way}`, async () => {
+          await run(file)
+          moved += 100
+          await expectBalances(databases, 1000 - moved, moved)
+        })
+      }
+    }
   } finally {
     for (const stop of stops.reverse()) await stop()
   }
