@@ -50,7 +50,7 @@ export interface CloseOptions {
   readonly drainMs?: number
 }
 
-/** @internal */
+/** What a test may give. Declarations of the package name it, so it is not internal to them. */
 export interface Seams {
   readonly clock: Clock
   readonly random: Random
