@@ -3,6 +3,7 @@
  *
  *   --all             every case, on PostgreSQL with MariaDB and with MySQL
  *   --spread 150      so many
+ *   --part 1/4        of these the first, fifth, ninth, …: for several machines, or several goes
  *   --only TEXT       those whose title contains the text
  *   --mysql mysql     mariadb (default) or mysql[:version]
  *   --postgres 18     that version
@@ -25,6 +26,7 @@ const { values } = parseArgs({
     all: { type: 'boolean', default: false },
     spread: { type: 'string', default: String(DEFAULT_SPREAD) },
     only: { type: 'string' },
+    part: { type: 'string', default: '1/1' },
     mysql: { type: 'string' },
     postgres: { type: 'string' },
     width: { type: 'string', default: '4' },
@@ -33,6 +35,11 @@ const { values } = parseArgs({
 })
 
 function chosen(): readonly Case[] {
+  const [part = 1, parts = 1] = values.part.split('/').map(Number)
+  return wanted().filter((_, at) => at % parts === part - 1)
+}
+
+function wanted(): readonly Case[] {
   const cases = allCases()
   const { only } = values
   if (only !== undefined) return cases.filter(({ title }) => title.includes(only))

@@ -22,7 +22,7 @@ import { guard } from './guard.ts'
 import { freePort } from './port.ts'
 import type { Identity } from './probe.ts'
 import { identify } from './probe.ts'
-import { killTree, signalTree } from './process-tree.ts'
+import { killTree, signalTree, stopTree } from './process-tree.ts'
 import { recipeOf } from './recipe.ts'
 import { run, tail } from './run.ts'
 import type { Flavour, Report, Server, Wish } from './server.ts'
@@ -174,7 +174,7 @@ class ManagedServer implements Server {
   }
 
   async suspend(): Promise<void> {
-    signalTree(this.running().pid, 'SIGSTOP')
+    await stopTree(this.running().pid)
   }
 
   async resume(): Promise<void> {

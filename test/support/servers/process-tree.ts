@@ -37,6 +37,33 @@ export function signalTree(pid: number, name: 'SIGSTOP' | 'SIGCONT'): void {
   for (const member of descendants(pid)) signal(member, name)
 }
 
+/**
+ * SIGSTOP; resolves when nothing of the tree runs any more. On a loaded machine the threads of a server may
+ * answer for a while longer: the signal takes effect when one of them is next scheduled.
+ */
+export async function stopTree(pid: number): Promise<void> {
+  signalTree(pid, 'SIGSTOP')
+  const started = Date.now()
+  while (![pid, ...descendants(pid)].every(standsStill)) {
+    if (Date.now() - started > LIMIT_MS) throw new Error(`process ${pid} does not stop`)
+    await sleep(2)
+  }
+}
+
+/** Whether every thread has stopped; where that cannot be seen, what was sent has to do. */
+function standsStill(pid: number): boolean {
+  if (process.platform !== 'linux') return true
+  try {
+    return readdirSync(`/proc/${pid}/task`).every((thread) => {
+      const text = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8')
+      return 'TtZX'.includes(text[text.lastIndexOf(')') + 2] ?? 'R')
+    })
+  } catch {
+    // A thread or the process ended meanwhile: look again.
+    return !isAlive(pid)
+  }
+}
+
 function descendants(pid: number): number[] {
   const entries = listProcesses()
   const family = [pid]
