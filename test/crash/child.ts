@@ -9,6 +9,8 @@ import { Coordinator, TransactionError, UnanimousError } from 'unanimous'
 import { mysql } from 'unanimous/mysql2'
 import { postgres } from 'unanimous/pg'
 import { openPools } from '../../examples/transfer/environment.ts'
+import { inParallel } from '../../examples/transfer/orders.ts'
+import { PLACES } from '../../examples/transfer/schema.ts'
 import type { Failpoint } from '../../src/failpoint.ts'
 import { FaultyDisk } from './faulty-disk.ts'
 import type { Scenario } from './table.ts'
@@ -36,6 +38,8 @@ export type Command =
 
 /** Time limits, in ms: short ones where a database is frozen. */
 export interface Limits {
+  /** Of the log: a small one is soon full, and holds the decisions of few transactions. */
+  readonly segmentBytes: number
   readonly answerMs: number
   readonly timeoutMs: number
   readonly settleMs: number
@@ -61,7 +65,7 @@ type Bank = ReturnType<typeof participants>
 
 /** Transfers of a case that waits for the log to roll: a segment holds fewer. */
 const MANY = 40
-const SEGMENT_BYTES = 128 * 1_024
+const AT_A_TIME = 12
 
 const pools = openPools()
 let bank: Coordinator<Bank> | undefined
@@ -112,7 +116,7 @@ async function open(log: string, limits: Limits): Promise<void> {
   try {
     bank = await Coordinator.open({
       // Read by the log alone: its size is no option of a coordinator.
-      log: { directory: log, segmentBytes: SEGMENT_BYTES, allowUnsafeFileSystem: true } as {
+      log: { directory: log, segmentBytes: limits.segmentBytes, allowUnsafeFileSystem: true } as {
         readonly directory: string
       },
       participants: participants(limits),
@@ -139,9 +143,14 @@ async function open(log: string, limits: Limits): Promise<void> {
 }
 
 async function run(scenario: Scenario | 'plain', id: string): Promise<void> {
+  const isMet = (): boolean => arm !== undefined && met >= arm.nth
   if (scenario === 'roll') {
-    const isMet = (): boolean => arm !== undefined && met >= arm.nth
     for (let at = 0; at < MANY && !isMet(); at += 1) await one('plain', `${id}-${at}`)
+  } else if (scenario === 'many') {
+    const ids = Array.from({ length: MANY * 2 }, (_, at) => `${id}-${at}`)
+    await inParallel(ids, AT_A_TIME, async (each) => {
+      if (!isMet()) await one('plain', each)
+    })
   } else await one(scenario, id)
   say({ event: 'done' })
 }
@@ -149,7 +158,7 @@ async function run(scenario: Scenario | 'plain', id: string): Promise<void> {
 /** In a transaction of its own, which is not tried again. */
 async function one(scenario: Scenario | 'plain', id: string): Promise<void> {
   if (bank === undefined) throw new Error('no coordinator is open')
-  const place = 1 + (id.length % 50)
+  const place = 1 + (Number(id.slice(id.lastIndexOf('-') + 1)) % PLACES)
   const account = 'insert into transfer (id, account, amount) values ($1, $2, 1)'
   const wallet = 'insert into transfer (id, wallet, amount) values (?, ?, 1)'
   const heard = await bank

@@ -21,8 +21,11 @@ export interface Strike {
   mended(): Promise<void>
 }
 
-const SHORT: Limits = { answerMs: 1_500, timeoutMs: 3_000, settleMs: 2_000 }
-const LONG: Limits = { answerMs: 5_000, timeoutMs: 12_000, settleMs: 6_000 }
+type Times = Omit<Limits, 'segmentBytes'>
+const SHORT: Times = { answerMs: 1_500, timeoutMs: 3_000, settleMs: 2_000 }
+const LONG: Times = { answerMs: 5_000, timeoutMs: 12_000, settleMs: 6_000 }
+const SMALL_BYTES = 128 * 1_024
+const ROOMY_BYTES = 1_024 * 1_024
 /** Transfers before the one that counts, until one is committed. */
 const WARMING = 10
 /** The instant comes within this, if it comes. */
@@ -53,7 +56,9 @@ class CaseRun {
     this.#strike = strike
     this.#id = `c${process.pid}-${runs}`
     this.#log = lane.newLog()
-    this.#limits = one.fault.endsWith('frozen') ? SHORT : LONG
+    const times = one.fault.endsWith('frozen') ? SHORT : LONG
+    const segmentBytes = one.scenario === 'many' ? ROOMY_BYTES : SMALL_BYTES
+    this.#limits = { ...times, segmentBytes }
   }
 
   async run(): Promise<void> {
@@ -248,6 +253,8 @@ class CaseRun {
         throw new Error(`${id} heard rolled-back (${code}): it is there`)
       }
     }
+    // Which of them met the fault is not known.
+    if (scenario === 'many') return
     const subject = scenario === 'roll' ? `${this.#id}-${this.#answersBefore}` : this.#id
     const ended = ids.has(subject) ? 'committed' : 'rolled-back'
     const wanted = OUTCOMES[required]

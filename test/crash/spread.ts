@@ -1,6 +1,6 @@
 /**
- * A spread: a part of the matrix, the same at every run, in which every scenario, instant, message and
- * fault comes up, each pair of scenario and fault too, before anything comes up twice.
+ * A spread: a part of the matrix, the same at every run. Next comes the case whose scenario, instant,
+ * message and fault, and their pairs, have come up least so far.
  */
 import { createHash } from 'node:crypto'
 import type { Case } from './table.ts'

@@ -63,6 +63,8 @@ export const SCENARIOS = [
   'recover abort',
   /** A segment of the log is full: transfer by transfer, until it rolls. */
   'roll',
+  /** Twelve transfers at a time, whose records share batches; the fault comes in the middle. */
+  'many',
 ] as const
 export type Scenario = (typeof SCENARIOS)[number]
 
@@ -201,6 +203,13 @@ const POINTS: Readonly<Record<Scenario, readonly Row[]>> = {
     { point: 'log:recycling', /*             */ letters: 'E  ee  ee  ee  ee' },
     { point: 'log:recycled', /*              */ letters: 'E  ee  ee  ee  ee' },
   ],
+  many: [
+    { point: 'prepare:after-first', nth: 15, /**/ letters: 'E  ee  ee  ee  ee' },
+    { point: 'prepare:after-all', nth: 15, /**/ letters: 'E  ee  ee  ee  ee' },
+    { point: 'log:after-write', nth: 5, /*   */ letters: 'E  ee  ee  ee  ee' },
+    { point: 'decide:after', nth: 15, /*     */ letters: 'E  ee  ee  ee  ee' },
+    { point: 'commit:after-first', nth: 15, /**/ letters: 'E  eh  ee  ee  ee' },
+  ],
 }
 
 const COVERED: ReadonlySet<Failpoint> = new Set(
@@ -312,6 +321,7 @@ const WIRE: Readonly<Record<Scenario, readonly WireRow[]>> = {
     { message: 'roll back prepared', sides: SIDES, cut: 'RRRR', server: 'RR', frozen: 'RR' },
   ],
   roll: [],
+  many: [],
 }
 
 /** Every case of the matrix, in the order of the table. */

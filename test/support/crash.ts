@@ -12,10 +12,10 @@ export interface Heard {
   readonly answer: string
 }
 
-const CHILD = fileURLToPath(new URL('../crash/crash-child.ts', import.meta.url))
+const CHILD = fileURLToPath(new URL('./crash-child.ts', import.meta.url))
 
 /**
- * @param words - SCENARIO and POINT, as test/crash/crash-child.ts describes them
+ * @param words - SCENARIO and POINT, as test/support/crash-child.ts describes them
  * @returns what callers had heard by then
  */
 export async function crash(
