@@ -20,10 +20,13 @@ export type Control =
 const LEADING = /^(?:[\s;]|--[^\n]*(?:\n|$)|#[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+/
 const COMMENTS = /--[^\n]*|\/\*[\s\S]*?\*\//g
 /** No other statement needs a second look. */
-const FIRST = /^(?:begin|start|commit|end|abort|prepare|rollback|xa|savepoint|release|set)\b/i
-/** `ROLLBACK TO` keeps the branch; `BEGIN NOT ATOMIC` opens a MariaDB block, not a transaction. */
+const FIRST = /^(?:begin|start|commit|end|abort|prepare|rollback|xa|savepoint|release|set|reset)\b/i
+/**
+ * `ROLLBACK TO` keeps the branch; `BEGIN NOT ATOMIC` opens a MariaDB block, not a transaction; `RESET
+ * ALL` takes the settings away by which a branch in PostgreSQL is known as ours.
+ */
 const CONTROL =
-  /^(?:begin(?!\s+not\s+atomic\b)|start\s+transaction|commit|end|abort|prepare\s+transaction|rollback(?!(?:\s+work|\s+transaction)?\s+to\b)|xa)\b/i
+  /^(?:begin(?!\s+not\s+atomic\b)|start\s+transaction|commit|end|abort|prepare\s+transaction|rollback(?!(?:\s+work|\s+transaction)?\s+to\b)|xa|reset\s+all)\b/i
 
 const LEVEL =
   'isolation\\s+level\\s+(read\\s+uncommitted|read\\s+committed|repeatable\\s+read|serializable)'

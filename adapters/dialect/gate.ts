@@ -93,6 +93,17 @@ export class Gate {
     return this.#because === undefined ? cause : this.#because()
   }
 
+  /** What the server does not run in a branch, and would elsewhere. The branch is as it was. */
+  notPreparable(cause: unknown): TransactionError {
+    const { participant, gtrid } = this.#options
+    return new TransactionError('NOT_PREPARABLE', `${participant}: ${messageOf(cause)}`, {
+      outcome: 'rolled-back',
+      gtrid,
+      hint: 'run it outside of the transaction: coordinator.outside(fn)',
+      cause,
+    })
+  }
+
   /** Runs one statement of the application when those before it have returned. */
   async run<T>(
     client: Client,
@@ -230,7 +241,11 @@ export class Gate {
   #admit(client: Client, control: Control, open: boolean): void {
     if (control.kind === 'forbidden') throw this.#refuse(control.verb)
     if (open) throw this.#refuse('transaction control as a cursor or a stream')
-    if (control.kind === 'begin') client.open += 1
+    if (control.kind === 'begin') {
+      client.open += 1
+      // Of a connection that was given back: what is begun on it now must be ended all the same.
+      client.released = false
+    }
     if (control.kind !== 'commit' && control.kind !== 'rollback') return
     if (client.open === 0) throw this.#refuse(`${control.tag} without a BEGIN of its own`)
     client.open -= 1

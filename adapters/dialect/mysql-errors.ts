@@ -87,6 +87,14 @@ function saysRollbackOnly(error: MysqlError): boolean {
   return error.errno === 1399 && error.message.includes('ROLLBACK ONLY')
 }
 
+/**
+ * Refused in a branch before it ran: what would commit by itself (1399: DDL, LOCK TABLES, a COMMIT in a
+ * procedure), and MySQL's temporary tables (4091).
+ */
+export function saysNotInBranch({ errno, message }: MysqlError): boolean {
+  return errno === 4091 || (errno === 1399 && /\bACTIVE\b/.test(message))
+}
+
 /** Whether XA END says that the branch is not the one that we began. */
 function saysNotOurs(error: MysqlError): boolean {
   return error.errno === NOTA || (error.errno === 1399 && !saysRollbackOnly(error))

@@ -22,12 +22,14 @@ export interface MysqlCore {
   removeListener(event: 'error' | 'end', listener: (cause?: Error) => void): unknown
   query(sql: unknown, done?: MysqlDone): MysqlCommand
   execute(sql: unknown, values: unknown, done: MysqlDone): MysqlCommand
+  addCommand(command: MysqlCommand): unknown
 }
 
 /** A command, which reports by `onResult`, or by events when nobody gave one. */
 export interface MysqlCommand {
   onResult?: ((cause: unknown, ...rest: unknown[]) => void) | undefined
   emit: (event: string, ...args: unknown[]) => boolean
+  once(event: 'end', listener: () => void): unknown
   stream: (options?: object) => Readable
 }
 

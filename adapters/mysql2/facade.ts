@@ -12,13 +12,7 @@ import { Connection } from 'mysql2'
 import { PoolConnection } from 'mysql2/promise'
 import { UnanimousError } from '../../src/adapter.ts'
 import { newClient } from '../dialect/nesting.ts'
-import type {
-  MysqlCommand,
-  MysqlCorePool,
-  MysqlDone,
-  MysqlHandle,
-  MysqlStatements,
-} from './driver-types.ts'
+import type { MysqlCommand, MysqlCorePool, MysqlDone, MysqlHandle } from './driver-types.ts'
 import { Lease, type LeaseHost, OpenResult } from './lease.ts'
 
 export interface FacadeHost extends LeaseHost {
@@ -30,11 +24,12 @@ export interface FacadeHost extends LeaseHost {
 }
 
 const CORE = Connection.prototype as unknown as {
+  execute(sql: unknown, values: unknown): MysqlCommand
   format(...args: unknown[]): string
   _resolveNamedPlaceholders(...args: unknown[]): void
 }
 
-type Take = (cause: unknown, connection?: MysqlStatements) => void
+type Take = (cause: unknown, connection?: Lease) => void
 
 export class BranchConnection extends EventEmitter {
   readonly #host: FacadeHost
@@ -62,8 +57,29 @@ export class BranchConnection extends EventEmitter {
     return command
   }
 
-  execute(sql: unknown, values?: unknown, done?: MysqlDone): void {
+  execute(sql: unknown, values?: unknown, done?: MysqlDone): MysqlCommand | undefined {
+    if (done === undefined && typeof values !== 'function')
+      return this.#executeAsEvents(sql, values)
     this.#host.corePool.execute.call(this.#leasing(sql, undefined), sql, values, done)
+    return undefined
+  }
+
+  /** A pool's `execute` needs a callback; a connection's reports by events, or as a stream, without. */
+  #executeAsEvents(sql: unknown, values: unknown): MysqlCommand {
+    const made: MysqlCommand[] = []
+    const maker = {
+      config: this.config,
+      addCommand: (command: MysqlCommand) => made.push(command),
+      _resolveNamedPlaceholders: (...args: unknown[]) => this._resolveNamedPlaceholders(...args),
+    }
+    const command = CORE.execute.call(maker, sql, values)
+    const result = new OpenResult()
+    result.watch(command)
+    this.#lease(textOf(sql), result, (cause, lease) => {
+      if (lease !== undefined) lease.executeAsEvents(made, command)
+      else fail(command, cause)
+    })
+    return command
   }
 
   beginTransaction(done?: MysqlDone): MysqlCommand {
@@ -189,6 +205,13 @@ function promised(core: BranchConnection, promise?: PromiseConstructor): MysqlHa
     promise: PromiseConstructor | undefined,
   ) => MysqlHandle
   return new Promised(core, promise)
+}
+
+function fail(command: MysqlCommand, cause: unknown): void {
+  process.nextTick(() => {
+    command.emit('error', cause)
+    command.emit('end')
+  })
 }
 
 function hasCallback(sql: unknown): boolean {

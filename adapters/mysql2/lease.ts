@@ -9,7 +9,7 @@
 import { messageOf, type Refusal } from '../../src/adapter.ts'
 import { type InContext, keepContext } from '../dialect/context.ts'
 import type { Gate, Turn } from '../dialect/gate.ts'
-import { asMysqlError, doomsBranch, isTransient } from '../dialect/mysql-errors.ts'
+import { asMysqlError, doomsBranch, isTransient, saysNotInBranch } from '../dialect/mysql-errors.ts'
 import type { MysqlCommand, MysqlCore, MysqlDone, MysqlStatements } from './driver-types.ts'
 import type { Session } from './pool.ts'
 
@@ -52,6 +52,14 @@ export class Lease implements MysqlStatements {
     const heard = this.#hearing(done)
     if (instead !== undefined) return this.#core.query(instead, heard)
     return this.#core.execute(sql, values, heard)
+  }
+
+  /** @param made - the commands that the driver made of one `execute`; the last one reports */
+  executeAsEvents(made: readonly MysqlCommand[], command: MysqlCommand): void {
+    this.#watch(command)
+    command.once('end', () => this.release())
+    // No control statement: those need a callback, see the gate.
+    for (const one of made) this.#core.addCommand(one)
   }
 
   release(): void {
@@ -138,6 +146,7 @@ export function hear({ gate, broken }: LeaseHost, cause: unknown): unknown {
   const error = asMysqlError(cause)
   // A time-out of the driver leaves the statement running, and the next one would wait behind it.
   if (error === undefined && !(cause instanceof TypeError)) return broken(cause)
+  if (error !== undefined && saysNotInBranch(error)) return gate.notPreparable(cause)
   if (error !== undefined && doomsBranch(error)) gate.doom(statementFailed(cause))
   return gate.heard(cause)
 }

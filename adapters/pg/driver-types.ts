@@ -25,8 +25,8 @@ export const AS_TEXT: { getTypeParser(): (value: string) => string } = {
 
 export interface PgClient {
   query(config: unknown, values?: unknown): Promise<PgResult | PgResult[]>
-  on(event: 'error', listener: (cause: Error) => void): unknown
-  removeListener(event: 'error', listener: (cause: Error) => void): unknown
+  on(event: 'error' | 'notice', listener: (cause: Error) => void): unknown
+  removeListener(event: 'error' | 'notice', listener: (cause: Error) => void): unknown
   /** Absent in `pg-native`. */
   readonly connection?: { readonly stream: { destroy(): unknown } }
   /** 'I' outside a transaction; pg >= 8.20. */

@@ -6,6 +6,7 @@
  * It belongs to the application, so nothing that ends or resets the connection reaches it.
  */
 import { EventEmitter } from 'node:events'
+import { keepContext } from '../dialect/context.ts'
 import type { Gate, Instead } from '../dialect/gate.ts'
 import { newClient } from '../dialect/nesting.ts'
 import { identifier, literal } from '../dialect/postgres.ts'
@@ -46,9 +47,11 @@ class BranchClient extends EventEmitter {
     const done = [values, callback, field(config, 'callback')].find(isCallback)
     const text = typeof config === 'string' ? config : field(config, 'text')
     const answer = this.#host.gate.run(this.#client, text, (instead) =>
-      instead === undefined
-        ? send(this.#host, text, config, values)
-        : sendInstead(this.#host, instead),
+      this.#noticing(() =>
+        instead === undefined
+          ? send(this.#host, text, config, values)
+          : sendInstead(this.#host, instead),
+      ),
     )
     if (done === undefined) return answer
     answer.then(
@@ -77,6 +80,20 @@ class BranchClient extends EventEmitter {
 
   getTransactionStatus(): string | null {
     return this.#host.observed.abortedBy === undefined ? 'T' : 'E'
+  }
+
+  /** What the connection notices meanwhile is of this client's statement. */
+  async #noticing<T>(ask: () => Promise<T>): Promise<T> {
+    if (this.listenerCount('notice') === 0) return ask()
+    const { client } = this.#host.session()
+    const inContext = keepContext()
+    const tell = (notice: Error): void => inContext(() => void this.emit('notice', notice))
+    client.on('notice', tell)
+    try {
+      return await ask()
+    } finally {
+      client.removeListener('notice', tell)
+    }
   }
 
   #submit(query: Submittable, values: unknown, callback: unknown): Submittable {

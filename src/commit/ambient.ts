@@ -18,6 +18,8 @@ export interface Enclosing {
   /** What its callback was given. */
   readonly handles: object
   readonly enlisted: readonly Branch[]
+  /** Its callback runs, and a connection of it, or of a transaction around it, waits for that. */
+  readonly holds: boolean
   branch(name: string): Branch
   /** @throws TransactionError when it takes no further work */
   refuseEnded(): void

@@ -71,6 +71,8 @@ export class Transaction implements Enclosing, LiveTransaction {
   #rollbackOnly: TransactionError | undefined
   #timer: Timer | undefined
   #reject: (error: TransactionError) => void = () => undefined
+  /** What it was begun in: `propagation: 'new'`, or `begin()`. */
+  readonly #around: Enclosing | undefined
   /** Whether a branch has come by a connection; those that follow need no seat. */
   #holds = false
   readonly #claims: Claim[] = []
@@ -82,6 +84,7 @@ export class Transaction implements Enclosing, LiveTransaction {
   constructor(context: CommitContext, options: CheckedOptions) {
     this.#context = context
     this.options = options
+    this.#around = context.ambient.get()?.tx
     this.gtrid = context.log.begin()
     this.startedAt = context.clock.monotonic()
     context.live.join(this.gtrid, this)
@@ -109,6 +112,10 @@ export class Transaction implements Enclosing, LiveTransaction {
   /** Branches that take part. */
   get enlisted(): readonly Branch[] {
     return [...this.#branches.values()].filter((branch) => branch.enlisted)
+  }
+
+  get holds(): boolean {
+    return !this.#sealed && (this.enlisted.length > 0 || this.#around?.holds === true)
   }
 
   /** Why it can only be rolled back although every branch could commit. */
@@ -267,7 +274,7 @@ export class Transaction implements Enclosing, LiveTransaction {
     return branch
   }
 
-  /** Rule 9: who holds a connection waits only so long for another. */
+  /** Rule 9: who holds a connection, or keeps one waiting, waits only so long for another. */
   #enlist(name: string): number {
     this.refuseEnded()
     const refused = this.#context.budget.refusal(name, this.gtrid)
@@ -278,7 +285,7 @@ export class Transaction implements Enclosing, LiveTransaction {
     }
     const { acquireMs } = this.#context.limits
     const leftMs = this.leftMs + AFTER_DEADLINE_MS
-    return this.enlisted.length > 0 ? Math.min(acquireMs, leftMs) : leftMs
+    return this.holds ? Math.min(acquireMs, leftMs) : leftMs
   }
 
   async #seat(name: string, poolSize: number, boundMs: number): Promise<Seat | undefined> {
