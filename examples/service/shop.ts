@@ -6,6 +6,8 @@ import { randomUUID } from 'node:crypto'
 import knex from 'knex'
 import { Kysely, MysqlDialect } from 'kysely'
 import { Coordinator } from 'unanimous'
+import { knexOver } from 'unanimous/knex'
+import { kyselyOver } from 'unanimous/kysely'
 import { Credits } from './credits.ts'
 import { decisions, participants } from './databases.ts'
 import { Items, type Purchase, type Tables } from './items.ts'
@@ -38,9 +40,9 @@ export async function openShop(): Promise<Shop> {
   const log = { directory: decisions, lockWaitMs: 30_000 }
   const coordinator = await Coordinator.open({ log, participants })
   // The builders get the drop-ins: inside a transaction their work joins it.
-  const ledger = knex({ client: 'pg', connectionPool: coordinator.pool('ledger') })
+  const ledger = knex({ client: 'pg', connectionPool: knexOver(coordinator.pool('ledger')) })
   const shop = new Kysely<Tables>({
-    dialect: new MysqlDialect({ pool: coordinator.pool('shop') }),
+    dialect: new MysqlDialect({ pool: kyselyOver(coordinator.pool('shop')) }),
   })
   const [credits, items, requests] = [new Credits(ledger), new Items(shop), new Requests(ledger)]
 
