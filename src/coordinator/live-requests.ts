@@ -26,7 +26,7 @@ export function liveHandlers(parts: Parts): LiveHandlers {
     status: async () => statusOf(parts),
     list: async (params, tell) => {
       const inspection = await inspectLive(parts, participantIn(parts, params))
-      return send(inspection, tell)
+      return send(parts, inspection, tell)
     },
     show: async (params, tell) => {
       const id = textIn(params, 'id')
@@ -37,14 +37,14 @@ export function liveHandlers(parts: Parts): LiveHandlers {
       const transactions = inspection.transactions.filter(({ gtrid }) => begins(gtrid))
       const running = parts.context.live.transactions().filter(({ gtrid }) => begins(gtrid))
       return {
-        inspection: await send({ ...inspection, transactions }, tell),
+        inspection: await send(parts, { ...inspection, transactions }, tell),
         running: running.slice(0, PIECE).map((each) => runningOf(parts, each)),
       }
     },
     recover: async (params, tell) => {
       const only = participantIn(parts, params)
       await recoverNow(parts, only, timeIn(params, 'waitMs') ?? 0, tell)
-      return { done: [], inspection: await send(await inspectLive(parts, only), tell) }
+      return { done: [], inspection: await send(parts, await inspectLive(parts, only), tell) }
     },
     drain: (params) => drain(parts, timeIn(params, 'drainMs') ?? DRAIN_MS),
   }
@@ -160,10 +160,12 @@ async function recoverNow(
 }
 
 /** Sends the transactions piece by piece, and answers the rest. */
-async function send(inspection: Inspection, tell: Tell): Promise<Inspection> {
+async function send({ context }: Parts, inspection: Inspection, tell: Tell): Promise<Inspection> {
   const { transactions } = inspection
   for (let from = 0; from < transactions.length; from += PIECE) {
     if (!(await tell({ transactions: transactions.slice(from, from + PIECE) }))) break
+    // A reader that keeps up answers within this turn: transactions have theirs in between.
+    await sleep(context.clock, 0)
   }
   return { ...inspection, transactions: [] }
 }

@@ -163,17 +163,24 @@ describe('list and show', () => {
     await expect(ask('list', { participant: 7 as never })).rejects.toThrow('not a text')
   })
 
-  it('send a thousand transactions in pieces', async () => {
+  it('send thousands of transactions in pieces, and let others have a turn in between', async () => {
     const { ask, coordinator, ledger } = await world()
     ledger.script.settle = 'later'
     const tx = await coordinator.begin()
-    for (let sequence = 0; sequence < 1_000; sequence += 1) {
+    for (let sequence = 0; sequence < 3_000; sequence += 1) {
       const gtrid = `${tx.gtrid}000${sequence}`
       ledger.prepared.set(gtrid, { gtrid, bqual: 'ledger' })
     }
+    let turns = 0
+    const turn = setInterval(() => {
+      turns += 1
+    }, 0)
     const { transactions } = await ask('list', {})
-    expect(transactions).toHaveLength(1_000)
+    clearInterval(turn)
+    expect(transactions).toHaveLength(3_000)
     expect(transactions[999]).toMatchObject({ state: 'unsettled', advice: { action: 'roll back' } })
+    expect(turns).toBeGreaterThanOrEqual(30)
+    ledger.prepared.clear()
     await tx.rollback()
   })
 })
