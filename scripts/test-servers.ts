@@ -1,5 +1,5 @@
 /**
- * Runs the tests that talk to databases on every server of the matrix: PostgreSQL 15 with MariaDB,
+ * Runs the tests that talk to databases on every server of the matrix: PostgreSQL 15 with MariaDB 10.11,
  * PostgreSQL 18 with MySQL 9; with `--full`, every PostgreSQL with every other server. On MariaDB 11
  * the contract and the traps alone.
  *
@@ -34,11 +34,11 @@ interface Cell {
 const CONTRACT = 'test/contract'
 const FOLDERS = [CONTRACT, 'test/integration']
 const POSTGRES = ['15', '18']
-const MYSQL = ['mariadb', 'mysql:9']
+const MYSQL = ['mariadb:10.11', 'mysql:9']
 const NEWER_MARIADB: Cell = {
   postgres: '18',
   mysql: 'mariadb:11.8',
-  paths: [`${CONTRACT}/mysql2`, `${CONTRACT}/own-servers`, `${CONTRACT}/format-id`],
+  paths: [`${CONTRACT}/mysql2`, `${CONTRACT}/own-`, `${CONTRACT}/format-id`],
 }
 const VITEST = join(
   dirname(createRequire(import.meta.url).resolve('vitest/package.json')),

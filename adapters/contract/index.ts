@@ -13,6 +13,7 @@ import { lostAnswers } from './lost-answers.ts'
 import { refusals } from './refusals.ts'
 import { connections, proofs, settling } from './settling.ts'
 import type { ContractCase } from './stage.ts'
+import { witness } from './witness.ts'
 
 export type {
   ContractHarness,
@@ -39,4 +40,5 @@ export const participantContract: readonly ContractCase[] = [
   ...settling,
   ...proofs,
   ...connections,
+  ...witness,
 ]

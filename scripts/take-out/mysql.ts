@@ -3,6 +3,7 @@ import { type At, lines, type TakeOut } from './patch.ts'
 
 const MYSQL = 'test/contract/mysql2.test.ts'
 const OWN = 'test/contract/own-servers.test.ts'
+const ROWS = 'test/contract/own-rows.test.ts'
 const FORMAT_ID = 'test/contract/format-id.test.ts'
 const BOTH: readonly At[] = ['mariadb', 'mysql']
 const XID = 'src/xid.ts'
@@ -13,7 +14,9 @@ const MY_FINDINGS = 'adapters/dialect/mysql-findings.ts'
 const MY_BRANCH = 'adapters/mysql2/branch.ts'
 const MY_SETTLE = 'adapters/mysql2/settle.ts'
 const MY_POOL = 'adapters/mysql2/pool.ts'
-const MY_LEASE = 'adapters/mysql2/lease.ts'
+const GATE = 'adapters/dialect/gate.ts'
+const OBSTACLE =
+  'if (obstacle !== undefined) throw refusalError(tx, obstacle.participant, obstacle.refusal)'
 const ONE = 'FORMAT_ID = 1'
 const LISTED = "if (!(await own.listed(xid))) return { kind: 'absent', cause }"
 
@@ -102,7 +105,6 @@ export const MYSQL_TAKE_OUTS: readonly TakeOut[] = [
       "return fence(this.#home.clock, () => this.#home.interrupt(physical, 'terminate'))",
       'return true',
       'T4: a PREPARE that is queued behind a lock',
-      ['mysql'],
     ],
     [
       'T4',
@@ -276,20 +278,82 @@ export const MYSQL_TAKE_OUTS: readonly TakeOut[] = [
       'B: multipleStatements:true',
     ],
     [
-      'E15',
-      'a driver’s time-out ends the connection',
-      MY_LEASE,
-      'if (error === undefined && !(cause instanceof TypeError)) return broken(cause)',
-      '',
-      'E: after a time-out of the driver',
+      'B8',
+      '1397 is no answer',
+      MY_SETTLE,
+      LISTED,
+      "if (!(await own.listed(xid))) return { kind: 'answered' }",
+      'a branch that was never prepared',
     ],
     [
-      'E16',
-      'the hard close',
-      MY_POOL,
-      'this.connection.connection.stream.destroy(new Error(cause.message, { cause }))',
+      'B12',
+      '1399 does not doom',
+      MY_ERRORS,
+      'return DOOMS.has(error.errno) || saysRollbackOnly(error)',
+      'return DOOMS.has(error.errno) || error.errno === 1399',
+      'B: what would commit implicitly',
+    ],
+    [
+      'B12',
+      '1399 does not doom',
+      MY_ERRORS,
+      'return DOOMS.has(error.errno) || saysRollbackOnly(error)',
+      'return DOOMS.has(error.errno) || error.errno === 1399',
+      'B: a COMMIT behind another',
+    ],
+    [
+      'B18',
+      'kept after the vote',
+      MY_BRANCH,
+      "this.#state = 'prepared'\n    return { kind: 'prepared'",
+      "this.#state = 'prepared'\n    this.#session?.release()\n    return { kind: 'prepared'",
+      'B: PREPARED: same connection',
+    ],
+    [
+      'B20',
+      'phase two from our own connection',
+      MY_SETTLE,
+      "await own.run(verb === 'commit' ? sql.commit(xid) : sql.rollback(xid))",
       '',
-      'E: mysql2 connection.destroy()',
+      'a prepared branch survives its client',
+    ],
+    [
+      'B22',
+      'an ended branch is left alone',
+      MY_BRANCH,
+      "if (this.#state === 'ended') return this.#settled\n",
+      '',
+      'touches its connection no more',
+    ],
+    [
+      'B27',
+      'XA END tells of a deadlock that was swallowed',
+      MY_ERRORS,
+      'const NO_EFFECT = new Set([NOTA, 1398, 1399, ...ROLLED_BACK',
+      'const NO_EFFECT = new Set([NOTA, 1398',
+      'B: a deadlock that a stored procedure',
+      undefined,
+      {
+        file: MY_BRANCH,
+        from: 'const answered = error !== undefined && (!sent || provesNoEffect(error, merged))',
+        to: 'const answered = error !== undefined && provesNoEffect(error, merged)',
+      },
+    ],
+    [
+      'B42',
+      'verbs are no prepared statements',
+      MY_POOL,
+      'connection.query(plain)',
+      '(connection as never as { execute(o: object): Promise<unknown> }).execute(plain)',
+      'E: the handle executes',
+    ],
+    [
+      'B43',
+      'nothing after the seal, not even what was queued',
+      GATE,
+      'await this.#opened\n      this.#refuseSealed()',
+      'await this.#opened',
+      'takes no statement after it was sealed',
     ],
   ]),
   ...lines(OWN, BOTH, [
@@ -300,6 +364,32 @@ export const MYSQL_TAKE_OUTS: readonly TakeOut[] = [
       'new Set([LOCK_WAIT_TIMEOUT, 1213, 1317, 1969',
       'new Set([1213, 1317, 1969',
       'B: 1205 with innodb_rollback_on_timeout',
+    ],
+    [
+      'B36',
+      'a lost answer is unknown',
+      MY_SETTLE,
+      "?? { kind: 'unknown', cause }",
+      "?? { kind: 'answered' }",
+      'B: kill -9 after XA PREPARE',
+    ],
+  ]),
+  ...lines(ROWS, BOTH, [
+    [
+      'B24',
+      'the look for work that goes on',
+      'src/commit/run.ts',
+      OBSTACLE,
+      '',
+      'B: locks after PREPARE (branch',
+    ],
+    [
+      'B25',
+      'the look for work that goes on',
+      'src/commit/run.ts',
+      OBSTACLE,
+      '',
+      'B: locks after PREPARE (FOR',
     ],
   ]),
 ]

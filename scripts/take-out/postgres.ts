@@ -3,11 +3,14 @@ import { lines, type TakeOut } from './patch.ts'
 
 const PG = 'test/contract/pg.test.ts'
 const OWN = 'test/contract/own-servers.test.ts'
+const ROWS = 'test/contract/own-rows.test.ts'
+const DEADLINES = 'test/integration/deadlines.test.ts'
 const PG_ERRORS = 'adapters/dialect/postgres-errors.ts'
 const PG_SQL = 'adapters/dialect/postgres.ts'
 const PG_FINDINGS = 'adapters/dialect/postgres-findings.ts'
 const PG_BRANCH = 'adapters/pg/branch.ts'
-const PG_FACADE = 'adapters/pg/facade.ts'
+const PG_POOL = 'adapters/pg/pool.ts'
+const PG_SETTLE = 'adapters/pg/settle.ts'
 const PG_OBSERVED = 'adapters/pg/observed.ts'
 const NO_EFFECT_CLASSES = '20 21 22 23 24 25'
 
@@ -163,7 +166,7 @@ export const POSTGRES_TAKE_OUTS: readonly TakeOut[] = [
       [
         'A18',
         'the owner’s name',
-        'adapters/pg/settle.ts',
+        PG_SETTLE,
         'if (other === undefined) return settlement',
         'return settlement',
         'A: other user',
@@ -217,20 +220,87 @@ export const POSTGRES_TAKE_OUTS: readonly TakeOut[] = [
         'A: synchronous_commit=off',
       ],
       [
-        'E5',
-        'no open block from the pool',
-        'adapters/pg/enlist.ts',
-        "if (status !== 'I') throw",
-        'if (status === undefined) throw',
-        'E: a connection that the pool hands out inside a transaction',
+        'A15',
+        'kept after the vote',
+        PG_BRANCH,
+        "this.#state = 'prepared'\n    const xid8",
+        "this.#state = 'prepared'\n    this.#session?.release()\n    const xid8",
+        'A: after PREPARE, same connection',
       ],
       [
-        'E9',
-        'a driver’s time-out ends the connection',
-        PG_FACADE,
-        'if (session.lost !== undefined || isDriverFailure(cause)) throw host.broken(cause)',
+        'A17',
+        'phase two from our own connection',
+        PG_SETTLE,
+        'const settlement = await finishPrepared(own, bound, xid, decision)',
+        "const settlement: Settlement = { kind: 'later' }",
+        'a prepared branch survives its client',
+      ],
+      [
+        'A20',
+        '42704 is no answer',
+        PG_ERRORS,
+        "['42704', { kind: 'absent' }]",
+        "['42704', { kind: 'answered' as 'absent' }]",
+        'a branch that was never prepared',
+      ],
+      [
+        'A22',
+        'the time, in ms',
+        PG_SQL,
+        '(extract(epoch FROM prepared) * 1000)',
+        '(extract(epoch FROM prepared))',
+        'A: pg_prepared_xacts',
+      ],
+      [
+        'A25',
+        'read-only is never prepared',
+        PG_BRANCH,
+        'const text = marked ? sql.commitOnePhase(this.#xid, markerSchema) : sql.COMMIT',
+        'const text = marked ? sql.commitOnePhase(this.#xid, markerSchema) : sql.prepare(this.#xid, undefined)',
+        'A: pg_current_xact_id_if_assigned()',
+      ],
+      [
+        'A27',
+        'each packet waits for its answer',
+        PG_BRANCH,
+        "if (answer.kind === 'refused') return { kind: 'refused', refusal: answer.refusal }\n",
         '',
-        'E: after a time-out of the driver',
+        'A: new Client({pipeline:true})',
+      ],
+      [
+        'A28',
+        'the end of a session is heard',
+        PG_POOL,
+        'this.#lost ??= cause\n  }\n\n',
+        '}\n\n',
+        'A: a session that PostgreSQL ends',
+      ],
+      [
+        'A28',
+        'COMMIT PREPARED on the kept connection',
+        PG_BRANCH,
+        'const here = finishPrepared(session, this.#home, this.#xid, decision)',
+        "session.destroy(new Error('idle'))\n    const here = finishPrepared(session, this.#home, this.#xid, decision)",
+        'A: idle_in_transaction_session_timeout',
+      ],
+      [
+        'A29',
+        'the end of a session is heard',
+        PG_POOL,
+        'this.#lost ??= cause\n  }\n\n',
+        '}\n\n',
+        'A: transaction_timeout',
+        ['postgres 18'],
+      ],
+      [
+        'A31',
+        'a lost connection dooms',
+        PG_BRANCH,
+        'this.#gate.doom(connectionLost(cause))\n',
+        '',
+        'E: a connection killed under the application',
+        undefined,
+        { file: PG_POOL, from: 'this.#lost ??= cause\n  }\n\n', to: '}\n\n' },
       ],
     ],
   ),
@@ -261,6 +331,50 @@ export const POSTGRES_TAKE_OUTS: readonly TakeOut[] = [
         "['55000', { kind: 'later' }]",
         "['55000', { kind: 'absent' }]",
         'A: 2 sessions finish the same gid',
+      ],
+      [
+        'A23',
+        'a lost answer is unknown',
+        PG_SETTLE,
+        "if (error === undefined || answer === undefined) return { kind: 'unknown', cause }",
+        "if (error === undefined || answer === undefined) return { kind: 'answered' }",
+        'A: kill -9 postmaster',
+      ],
+    ],
+  ),
+  ...lines(
+    ROWS,
+    ['postgres'],
+    [
+      [
+        'A34',
+        'settings are LOCAL',
+        PG_SQL,
+        '[`SET LOCAL lock_timeout = ',
+        '[`SET lock_timeout = ',
+        'A: pgbouncer',
+      ],
+      [
+        'A35',
+        'a standby is unfit',
+        PG_FINDINGS,
+        'if (seen.inRecovery) {',
+        'if (seen.role === "") {',
+        'A: hot standby',
+      ],
+    ],
+  ),
+  ...lines(
+    DEADLINES,
+    ['postgres'],
+    [
+      [
+        'A34',
+        'the backend is asked for its pid',
+        'adapters/pg/enlist.ts',
+        'asksBackend: backend === undefined',
+        'asksBackend: false',
+        'through PgBouncer, a cancel',
       ],
     ],
   ),

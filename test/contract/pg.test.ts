@@ -80,6 +80,19 @@ describe(`settings and privileges on ${SERVER}`, () => {
     return name
   }
 
+  test('E: pg Client/Pool without an error listener: the pool has ours for as long as we live', async () => {
+    const pool = new pg.Pool({ connectionString: database.url })
+    const participant = postgres(pool).create({
+      name: 'ledger',
+      clock: systemClock,
+      warn: () => undefined,
+    })
+    expect(pool.listenerCount('error')).toBe(1)
+    await participant.close()
+    expect(pool.listenerCount('error')).toBe(0)
+    await pool.end()
+  })
+
   test('E: pool while server is down: a server that does not answer is unreachable', async () => {
     const url = new URL(database.url)
     url.port = '1'

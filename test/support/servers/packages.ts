@@ -2,7 +2,8 @@
  * Programs from Debian's or Ubuntu's packages, unpacked into the cache and run from there with the
  * loader and libraries that the packages bring. Nothing is installed.
  *
- * The machine's own suite is looked at first; on Debian then trixie (MariaDB 11) and sid (MySQL 9).
+ * The machine's own suite is looked at first; on Debian then bookworm (MariaDB 10.11),
+ * trixie (MariaDB 11.8) and sid (MySQL 9).
  */
 import { existsSync, lstatSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -112,7 +113,9 @@ async function needTools(): Promise<void> {
 
 function suites(): Suite[] {
   const release = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : ''
-  return /^ID=debian$/m.test(release) ? ['own', { name: 'trixie' }, { name: 'sid' }] : ['own']
+  return /^ID=debian$/m.test(release)
+    ? ['own', { name: 'bookworm' }, { name: 'trixie' }, { name: 'sid' }]
+    : ['own']
 }
 
 /** The folders of the packages' architecture: `lib` and `usr/lib`, merged in newer suites only. */
