@@ -77,7 +77,8 @@ async function work(bank: BankCoordinator, count: number): Promise<void> {
 
 async function untilStdinEnds(): Promise<void> {
   process.stdin.resume()
-  await new Promise((resolve) => process.stdin.once('close', resolve))
+  // At its end, or at a SIGTERM, which closes it; an end that is no pipe's closes nothing.
+  await new Promise((resolve) => process.stdin.once('end', resolve).once('close', resolve))
 }
 
 const pools = openPools()
