@@ -6,6 +6,7 @@
  *   --trace        with --seed: every event of it
  *   --mutants      breaks the protocol in many ways instead, and expects each to be caught
  *   --only <text>  with --mutants: those whose name contains it
+ *   --part <k/n>   with --mutants: the k-th of n parts
  *
  * Ends with `N passed, N failed`, and exits with 1 when a seed failed.
  */
@@ -26,10 +27,11 @@ async function main(): Promise<void> {
       trace: { type: 'boolean', default: false },
       mutants: { type: 'boolean', default: false },
       only: { type: 'string' },
+      part: { type: 'string', default: '1/1' },
     },
   })
   if (values.mutants) {
-    process.exitCode = (await mutate(ROOT, values.only)) ? 0 : 1
+    process.exitCode = (await mutate(ROOT, values.only, values.part)) ? 0 : 1
     return
   }
   const first = Number(values.seed ?? 0)

@@ -154,23 +154,23 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     file: REGISTER,
     find: "    if (value === 'handed-over') return\n",
     replace: '',
-    test: ['test/unit/log/storage-faults.test.ts', ''],
+    test: ['test/unit/log/file-decision-log.test.ts', 'rejects all who wait, for good'],
   },
   {
     rule: '3',
     name: 'takes a lost vote for prepared',
     file: TWO_PHASE,
-    find: '      const answer = await branch.vote()\n',
+    find: '    const vote = await branch.vote()\n',
     replace:
-      "      let answer = await branch.vote()\n      if (answer.kind === 'unknown') answer = { kind: 'prepared', evidence: { server: { server: 'lost', startedAtMs: 0 }, marker: true } }\n",
+      "      let vote = await branch.vote()\n    if (vote.kind === 'unknown') vote = { kind: 'prepared', evidence: { server: { server: 'lost', startedAtMs: 0 }, marker: true } }\n",
   },
   {
     rule: '3',
     name: 'takes a refused vote for prepared',
     file: TWO_PHASE,
-    find: '      const answer = await branch.vote()\n',
+    find: '    const vote = await branch.vote()\n',
     replace:
-      "      let answer = await branch.vote()\n      if (answer.kind === 'refused') answer = { kind: 'prepared', evidence: { server: { server: 'none', startedAtMs: 0 }, marker: true } }\n",
+      "      let vote = await branch.vote()\n    if (vote.kind === 'refused') vote = { kind: 'prepared', evidence: { server: { server: 'none', startedAtMs: 0 }, marker: true } }\n",
   },
   {
     rule: '3',
@@ -276,9 +276,9 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '5',
     name: 'reads an absence against what was decided after the list',
     file: PASS,
-    find: '  const listed = await participant.list()\n',
+    find: "  await context.failpoints('recover:listed')\n",
     replace:
-      '  const listed = await participant.list()\n  for (const each of log.pending()) if (!settleable.includes(each)) settleable.push(each)\n',
+      '  await context.failpoints("recover:listed")\n  for (const each of log.pending()) if (!settleable.includes(each)) settleable.push(each)\n',
     test: [
       UNIT.pass,
       'rule 5: an absence is read only against decisions that were pending before the list',
@@ -340,6 +340,10 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     file: 'recovery/marker-sweep.ts',
     find: '        !context.settlements.isNeeded(gtrid) &&\n        context.log.find(gtrid) === undefined,',
     replace: '        true,',
+    test: [
+      'test/unit/recovery/marker-sweep.test.ts',
+      'keeps the markers of what is live, decided, or ended but not durably',
+    ],
   },
   {
     rule: '7',
@@ -398,8 +402,8 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '9',
     name: 'whoever holds a connection waits for another to its deadline',
     file: 'commit/transaction.ts',
-    find: 'return this.enlisted.length > 0 ? Math.min(acquireMs, this.leftMs) : this.leftMs',
-    replace: 'return this.enlisted.length > 0 ? Math.max(acquireMs, this.leftMs) : this.leftMs',
+    find: 'Math.min(acquireMs, leftMs)',
+    replace: 'Math.max(acquireMs, leftMs)',
     test: [UNIT.run, 'rule 9: whoever holds a connection waits for another only so long'],
   },
   {
@@ -453,7 +457,7 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     find: '  const decided = await context.log.abort(tx.gtrid)\n',
     replace:
       '  await Promise.all(tx.enlisted.map((branch) => branch.rollback()))\n  const decided = await context.log.abort(tx.gtrid)\n',
-    test: [UNIT.run, 'rolls everything back when a branch refuses'],
+    test: [UNIT.run, 'rule 12: the register holds the abort before any branch is rolled back'],
   },
   {
     rule: '12',
@@ -502,7 +506,7 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     file: PLAN,
     find: "  if (standing === 'forgotten' && seen.decision(xid.gtrid) === undefined) {",
     replace: "  if (standing === 'forgotten' && seen.logId === '') {",
-    test: [UNIT.pass, 'never touches branches of another log, of a forgotten incarnation'],
+    test: [UNIT.pass, 'commits what a copy had logged before it was taken over'],
   },
   {
     rule: '5',
@@ -513,7 +517,7 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     test: [UNIT.pass, 'leaves the branch of a participant that shares the database'],
   },
   {
-    rule: '9',
+    rule: '1',
     name: 'commits in one phase beside another writer',
     file: 'commit/run.ts',
     find: '  if (second === undefined) await commitInOnePhase(context, tx, only)',
@@ -603,11 +607,23 @@ export const MUTANTS: readonly ProtocolMutant[] = [
   },
   {
     rule: 'log',
+    name: 'makes a spare beside a first segment whose name is not durable',
+    file: STORE,
+    find: '    if (!isNew) await this.#seams.files.syncDirectory(this.#directory)\n',
+    replace: '',
+  },
+  {
+    rule: 'log',
     name: 'the state runs ahead of the disk',
     file: WRITER,
-    find: '    await this.#store.force(frame.bytes, frame.digest)\n    for (const entry of batch) this.#state.apply(entry.record, entry.bytes)\n',
+    find: '    await this.#store.force(frame.bytes, frame.digest)\n',
     replace:
       '    for (const entry of batch) this.#state.apply(entry.record, entry.bytes)\n    await this.#store.force(frame.bytes, frame.digest)\n',
+    also: {
+      file: WRITER,
+      find: '    for (const entry of batch) this.#state.apply(entry.record, entry.bytes)\n    this.#batch = []\n',
+      replace: '    this.#batch = []\n',
+    },
     test: ['test/unit/log/storage-faults.test.ts', ''],
   },
   {

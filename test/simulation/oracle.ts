@@ -51,6 +51,8 @@ export class Oracle implements ServerObserver {
   readonly logIds = new Set<string>()
   readonly #world: World
   readonly #disk: SimDisk
+  /** What was seen where nothing can be thrown. */
+  readonly problems: string[] = []
   /** The log is gone: what a database holds stands for it. */
   logLost = false
 

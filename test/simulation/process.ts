@@ -113,6 +113,11 @@ export class Process implements Owner {
     const { oracle, world } = this.#parts
     const hear = (details: object, message: string): void => {
       const { gtrid, kind } = details as { gtrid?: string; kind?: string }
+      // Only a failed write stops a coordinator here: no participant does, and no reasoning of ours.
+      if (message === 'coordinator:stopped' && !this.stopped) {
+        const { cause } = details as { cause?: string }
+        oracle.problems.push(`the coordinator stopped: ${cause ?? ''}`)
+      }
       if (message === 'coordinator:stopped' || kind === 'poisoned') this.stopped = true
       if (message === 'log:event') world.note(`log ${kind ?? ''}`)
       const attempt = oracle.attempts.get(gtrid ?? '')

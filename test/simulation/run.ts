@@ -203,6 +203,7 @@ class Run {
 
   #check(): void {
     if (this.#failure !== undefined) throw this.#failure
+    for (const problem of this.#oracle.problems) fail(problem)
     for (const attempt of this.#oracle.attempts.values()) {
       this.#oracle.conclude(attempt, this.#servers, this.#restarted)
     }

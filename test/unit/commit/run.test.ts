@@ -115,6 +115,13 @@ describe('a transaction with two branches', () => {
     expect(live.size).toBe(0)
   })
 
+  it('rule 12: the register holds the abort before any branch is rolled back', async () => {
+    const w = world({}, { vote: REFUSAL })
+    await failure(w.run(w.both))
+    const ended = w.trace.filter((line) => line === 'log abort' || line.endsWith('rollback'))
+    expect(ended).toEqual(['log abort', 'ledger rollback', 'shop rollback'])
+  })
+
   it('takes a lost vote for a refusal and leaves what may be prepared to the sweep', async () => {
     const { run, both, nudged } = world({}, { vote: 'lost-prepared', rollback: 'lost' })
     const error = await failure(run(both))

@@ -1,0 +1,68 @@
+/** Which marker rows the sweep deletes: only those that nobody will ask for. */
+import { expect, it } from 'vitest'
+import { systemClock } from '../../../src/clock.ts'
+import { Events } from '../../../src/events.ts'
+import { noFailpoints } from '../../../src/failpoint.ts'
+import { LiveSet } from '../../../src/participant/live.ts'
+import { createRegistry } from '../../../src/participant/registry.ts'
+import { Settlements } from '../../../src/participant/settle.ts'
+import { sweepMarkers } from '../../../src/recovery/marker-sweep.ts'
+import { Phases } from '../../../src/tracing.ts'
+import { FakeParticipant, SERVER } from '../../support/fake-participant.ts'
+import { MemoryLog } from '../../support/memory-log.ts'
+
+function world(markers = true) {
+  const trace: string[] = []
+  const ledger = new FakeParticipant(trace, { markers })
+  const log = new MemoryLog(trace)
+  const events = new Events()
+  const registry = createRegistry({ ledger }, systemClock, events)
+  const live = new LiveSet()
+  const settlements = new Settlements(log, events, () => undefined)
+  const context = {
+    registry,
+    log,
+    live,
+    settlements,
+    events,
+    failpoints: noFailpoints,
+    phases: new Phases(systemClock),
+  }
+  const sweep = () => sweepMarkers({ ...context, stop: () => undefined }, ledger)
+  return { ledger, log, live, settlements, sweep }
+}
+
+it('keeps the markers of what is live, decided, or ended but not durably, and takes the others', async () => {
+  const w = world()
+  const branches = [{ participant: 'ledger', bqual: 'ledger', server: SERVER, marker: true }]
+  const [live, decided, ending, left] = ['live', 'decided', 'ending', 'left']
+  w.live.join(live)
+  w.log.add({ gtrid: decided, decidedAtMs: 0, branches })
+  w.log.end = () => new Promise(() => undefined)
+  w.settlements.follow(ending, branches)
+  w.settlements.answer(ending, 'ledger', 'committed', 'live')
+  w.ledger.listMarkers = async () => [live, decided, ending, left]
+  await w.sweep()
+  expect(w.ledger.collected).toEqual([left])
+})
+
+it('takes nothing once the log is poisoned, and asks nothing where there are no markers', async () => {
+  const w = world()
+  w.ledger.listMarkers = async () => ['left']
+  w.log.poison = new Error('the disk')
+  await w.sweep()
+  expect(w.ledger.collected).toEqual([])
+  const bare = world(false)
+  bare.ledger.listMarkers = () => Promise.reject(new Error('no such table'))
+  await bare.sweep()
+})
+
+it('reads on while it finds as many rows as it asks for', async () => {
+  const w = world()
+  const rows = Array.from({ length: 1_203 }, (_, index) => `left${index}`)
+  const listMarkers = async (_: string, limit: number): Promise<string[]> =>
+    rows.filter((row) => !w.ledger.collected.includes(row)).slice(0, limit)
+  Object.assign(w.ledger, { listMarkers })
+  await w.sweep()
+  expect(w.ledger.collected).toEqual(rows)
+})
