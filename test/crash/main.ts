@@ -3,7 +3,7 @@
  *
  *   --all             every case, on PostgreSQL with MariaDB and with MySQL
  *   --spread 150      so many
- *   --part 1/4        of these the first, fifth, ninth, …: for several machines, or several goes
+ *   --part 1/4        the first quarter of these: for several machines, or several goes
  *   --only TEXT       those whose title contains the text
  *   --mysql mysql     mariadb (default) or mysql[:version]
  *   --postgres 18     that version
@@ -36,7 +36,8 @@ const { values } = parseArgs({
 
 function chosen(): readonly Case[] {
   const [part = 1, parts = 1] = values.part.split('/').map(Number)
-  return wanted().filter((_, at) => at % parts === part - 1)
+  const cases = wanted()
+  return cases.filter((_, at) => Math.floor((at * parts) / cases.length) === part - 1)
 }
 
 function wanted(): readonly Case[] {
