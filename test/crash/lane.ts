@@ -108,12 +108,15 @@ export class Lane {
     return join(this.#folder, String(this.#logs))
   }
 
-  /** Resolves when no branch of the log is prepared. */
+  /**
+   * Resolves when no branch of the log is prepared, and no session is amidst a transaction: a COMMIT of one
+   * phase that a stopped server has yet to read is carried out when it goes on.
+   */
   async settled(): Promise<void> {
     const deadline = performance.now() + LIMIT_MS
     for (;;) {
       const left = await patient(() => this.observer.inDoubt())
-      if (left.length === 0) return
+      if (left.length === 0 && (await this.#isQuiet())) return
       if (performance.now() > deadline) {
         throw new Error(
           `still prepared: ${left.map(({ database, id }) => `${database} ${id}`).join(', ')}`,
@@ -151,6 +154,19 @@ export class Lane {
     await this.#pools.close()
     await this.#drop()
     rmSync(this.#folder, { recursive: true, force: true })
+  }
+
+  async #isQuiet(): Promise<boolean> {
+    const { rows } = await patient(() =>
+      this.#pools.accounts.query(`select pid from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle'`),
+    )
+    const [others]: readonly unknown[] = await patient(() =>
+      this.#pools.wallets.query(`select p.id from information_schema.innodb_trx t
+        join information_schema.processlist p on p.id = t.trx_mysql_thread_id
+        where p.db = database() and p.id <> connection_id()`),
+    )
+    return rows.length + (others as readonly unknown[]).length === 0
   }
 
   async #onBoth(text: string): Promise<readonly Readonly<Record<string, unknown>>[]> {

@@ -276,8 +276,11 @@ class CaseRun {
     await this.#open()
     await this.#lane.settled()
     await this.#close()
-    const { text } = await this.#lane.holdings()
-    if (text !== before) throw new Error(`a second recovery changed ${before} into ${text}`)
+    const { text, ids } = await this.#lane.holdings()
+    if (text !== before) {
+      const own = [...ids].filter((id) => id.startsWith(this.#id) && !before.includes(`"${id}"`))
+      throw new Error(`a second recovery changed the databases: ${own.join(', ')}`)
+    }
     const { required } = this.#case
     const told = this.#said().flatMap((line) => (line.event === 'told' ? [line.what] : []))
     const hazards = told.filter((what) => what === 'heuristic-hazard').length
