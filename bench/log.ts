@@ -20,15 +20,17 @@ import type { CommitRecord, DecisionLog } from '../src/log/decision-log.ts'
 import { type OpenFile, writeAll } from '../src/log/file-system.ts'
 import { nodeFileSystem } from '../src/log/node-file-system.ts'
 import { type LogSeams, openFileDecisionLog } from '../src/log/open-log.ts'
+import { countingFiles } from './support/counting-files.ts'
 
 const PAGE = 4096
 const BARE_BYTES = 16 * 1024 * 1024
 /** Short rounds, and ratios within each of them: a busy machine's moods then meet both alike. */
 const ROUNDS = 24
+const FILES = countingFiles()
 const SEAMS: LogSeams = {
   clock: systemClock,
   random: systemRandom,
-  files: counting(),
+  files: FILES,
   failpoints: noFailpoints,
   onEvent: (event) => console.log(event),
 }
@@ -48,7 +50,6 @@ const BRANCHES: CommitRecord['branches'] = [
     marker: true,
   },
 ]
-let forces = 0
 
 interface Sample {
   readonly perSecond: number
@@ -144,7 +145,7 @@ async function transact(log: DecisionLog, count: number): Promise<void> {
 
 async function measureLog(log: DecisionLog, callers: number, forMs: number): Promise<Sample> {
   const latencies: number[] = []
-  const forcesBefore = forces
+  const forcesBefore = FILES.forces
   const started = performance.now()
   const caller = async (): Promise<void> => {
     while (performance.now() - started < forMs) {
@@ -157,7 +158,11 @@ async function measureLog(log: DecisionLog, callers: number, forMs: number): Pro
     }
   }
   await Promise.all(Array.from({ length: callers }, caller))
-  return sample(latencies, performance.now() - started, latencies.length / (forces - forcesBefore))
+  return sample(
+    latencies,
+    performance.now() - started,
+    latencies.length / (FILES.forces - forcesBefore),
+  )
 }
 
 async function measureBare(file: OpenFile, forMs: number, size: number): Promise<Sample> {
@@ -192,28 +197,6 @@ async function preallocate(path: string): Promise<OpenFile> {
   await writeAll(file, [Buffer.alloc(BARE_BYTES)], 0)
   await file.sync()
   return file
-}
-
-/** The real disk, with its forces counted. */
-function counting(): LogSeams['files'] {
-  return {
-    ...nodeFileSystem,
-    open: async (path, mode) => {
-      const file = await nodeFileSystem.open(path, mode)
-      if (mode !== 'force') return file
-      return {
-        write: (buffers, position) => file.write(buffers, position),
-        read: (buffer, position) => file.read(buffer, position),
-        sync: () => {
-          forces += 1
-          return file.sync()
-        },
-        stat: () => file.stat(),
-        lock: (mode) => file.lock(mode),
-        close: () => file.close(),
-      }
-    },
-  }
 }
 
 function transfer(gtrid: string): CommitRecord {

@@ -1,0 +1,120 @@
+/** Turns of a variant, and what became of many of them. */
+import type { Variant } from './banks.ts'
+import type { Transfer } from './variants.ts'
+import { ROWS_A_CALLER } from './world.ts'
+
+/** One turn of one variant. */
+export interface Turn {
+  readonly perSecond: number
+  readonly p50Ms: number
+  /** Of this process, drivers and all, in µs a transfer. */
+  readonly cpuUs: number
+  /** Forced writes of the decision log a transfer; 0 where there is none. */
+  readonly forces: number
+}
+
+export interface Row {
+  readonly variant: string
+  readonly callers: number
+  /** Of the rounds' ratios to the yardstick: median, and the quarters around it. */
+  readonly throughputRatio: Spread
+  readonly latencyRatio: Spread
+  readonly perSecond: number
+  readonly p50Ms: number
+  readonly cpuUs: number
+  readonly forces: number
+}
+
+export interface Spread {
+  readonly median: number
+  readonly low: number
+  readonly high: number
+}
+
+/** Each variant in turn, round by round, and each round begins with another one. */
+export async function rounds(
+  variants: readonly Variant[],
+  callers: number,
+  count: number,
+  turnMs: number,
+): Promise<Map<string, Turn[]>> {
+  const turns = new Map<string, Turn[]>(variants.map(({ name }) => [name, []]))
+  // Pools fill, statements are compiled, the server is met.
+  for (const variant of variants) await turn(variant, callers, turnMs)
+  for (let round = 0; round < count; round += 1) {
+    for (let at = 0; at < variants.length; at += 1) {
+      const variant = variants[(at + round) % variants.length]
+      if (variant !== undefined) {
+        turns.get(variant.name)?.push(await turn(variant, callers, turnMs))
+      }
+    }
+  }
+  return turns
+}
+
+async function turn(variant: Variant, callers: number, turnMs: number): Promise<Turn> {
+  const forcesBefore = variant.files?.forces ?? 0
+  const cpuBefore = process.cpuUsage()
+  const latencies = await run(variant.transfer, callers, turnMs)
+  const cpu = process.cpuUsage(cpuBefore)
+  const count = latencies.values.length
+  return {
+    perSecond: (count / latencies.tookMs) * 1000,
+    p50Ms: median(latencies.values),
+    cpuUs: (cpu.user + cpu.system) / count,
+    forces: ((variant.files?.forces ?? 0) - forcesBefore) / count,
+  }
+}
+
+export async function run(
+  transfer: Transfer,
+  callers: number,
+  forMs: number,
+): Promise<{ values: number[]; tookMs: number }> {
+  const values: number[] = []
+  const started = performance.now()
+  const caller = async (_: unknown, index: number): Promise<void> => {
+    for (let n = 0; performance.now() - started < forMs; n += 1) {
+      const asked = performance.now()
+      await transfer(index * ROWS_A_CALLER + (n % ROWS_A_CALLER))
+      values.push(performance.now() - asked)
+    }
+  }
+  await Promise.all(Array.from({ length: callers }, caller))
+  return { values, tookMs: performance.now() - started }
+}
+
+export function rowsOf(
+  turns: ReadonlyMap<string, readonly Turn[]>,
+  callers: number,
+  yardstick: string,
+): Row[] {
+  const measure = turns.get(yardstick) ?? []
+  return [...turns].map(([variant, own]) => ({
+    variant,
+    callers,
+    throughputRatio: spread(own.map((one, at) => one.perSecond / (measure[at]?.perSecond ?? 0))),
+    latencyRatio: spread(own.map((one, at) => one.p50Ms / (measure[at]?.p50Ms ?? 0))),
+    perSecond: median(own.map((one) => one.perSecond)),
+    p50Ms: median(own.map((one) => one.p50Ms)),
+    cpuUs: median(own.map((one) => one.cpuUs)),
+    forces: median(own.map((one) => one.forces)),
+  }))
+}
+
+export function median(values: readonly number[]): number {
+  return quantile(values, 0.5)
+}
+
+function spread(values: readonly number[]): Spread {
+  return {
+    median: median(values),
+    low: quantile(values, 0.25),
+    high: quantile(values, 0.75),
+  }
+}
+
+function quantile(values: readonly number[], part: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.floor((sorted.length - 1) * part)] ?? Number.NaN
+}

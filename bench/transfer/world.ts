@@ -1,0 +1,93 @@
+/**
+ * Two servers with the accounts of a transfer, and the pools that every variant shares. Each caller
+ * has rows of its own, so nothing waits for a lock.
+ */
+import mysql2, { type Pool } from 'mysql2/promise'
+import pg from 'pg'
+import {
+  createDatabase,
+  startMysqlFamily,
+  startPostgres,
+} from '../../test/support/servers/index.ts'
+import type { MysqlWish, PostgresWish } from '../../test/support/servers/server.ts'
+
+/** Rows that a caller goes through in turn. */
+export const ROWS_A_CALLER = 8
+export const MAX_CALLERS = 64
+/** Where the marker tables lie: the variants without markers must not find them. */
+export const MARKER_SCHEMA = 'bench_markers'
+
+export interface World {
+  /** Names and versions of both servers. */
+  readonly title: string
+  readonly flavour: string
+  readonly urls: Urls
+  stop(): Promise<void>
+}
+
+export interface Urls {
+  readonly ledger: string
+  readonly shop: string
+}
+
+export interface Pools {
+  readonly ledger: pg.Pool
+  /** With `multipleStatements`, which lets XA statements travel together. */
+  readonly shop: Pool
+  /** As it comes. */
+  readonly defaultShop: Pool
+  close(): Promise<void>
+}
+
+export async function startWorld(postgres: PostgresWish, mysql: MysqlWish): Promise<World> {
+  const options = { report: (line: string): void => console.error(line), fresh: true }
+  const ledger = await startPostgres(postgres, options)
+  const shop = await startMysqlFamily(mysql, options)
+  const urls = {
+    ledger: await createDatabase(ledger, 'bench'),
+    shop: await createDatabase(shop, 'bench'),
+  }
+  await createAccounts(urls)
+  return {
+    title: `PostgreSQL ${ledger.version} × ${shop.flavour === 'mysql' ? 'MySQL' : 'MariaDB'} ${shop.version}`,
+    flavour: shop.flavour,
+    urls,
+    stop: async () => {
+      await Promise.all([ledger.stop(), shop.stop()])
+    },
+  }
+}
+
+export function openPools(urls: Urls, size: number): Pools {
+  const ledger = new pg.Pool({ connectionString: urls.ledger, max: size })
+  const shop = mysql2.createPool({
+    uri: urls.shop,
+    connectionLimit: size,
+    multipleStatements: true,
+  })
+  const defaultShop = mysql2.createPool({ uri: urls.shop, connectionLimit: size })
+  return {
+    ledger,
+    shop,
+    defaultShop,
+    close: async () => {
+      await Promise.all([ledger.end(), shop.end(), defaultShop.end()])
+    },
+  }
+}
+
+async function createAccounts(urls: Urls): Promise<void> {
+  const pools = openPools(urls, 1)
+  const { ledger, shop } = pools
+  const ids = Array.from({ length: MAX_CALLERS * ROWS_A_CALLER }, (_, id) => `(${id}, 0)`)
+  const statements = [
+    'create table bench_account (id int primary key, balance bigint not null)',
+    `insert into bench_account values ${ids.join(', ')}`,
+    `create schema ${MARKER_SCHEMA}`,
+  ]
+  for (const statement of statements) {
+    await ledger.query(statement)
+    await shop.query(statement)
+  }
+  await pools.close()
+}
