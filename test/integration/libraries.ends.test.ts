@@ -204,8 +204,15 @@ const TABLE: readonly Row[] = [
     does: 'queries after the callback has ended',
     work: async (library) => {
       await library.insert(1)
-      late.push(sleep(50).then(() => library.insert(2)))
-      late.push(sleep(50).then(() => library.nested((inner) => inner.insert(3))))
+      const queries = [() => library.insert(2), () => library.nested((inner) => inner.insert(3))]
+      // Caught at once: one may be refused before the transaction has ended.
+      late.push(
+        ...queries.map((query) =>
+          sleep(50)
+            .then(query)
+            .catch((cause: unknown) => cause),
+        ),
+      )
     },
     holds: [1],
   },
@@ -219,6 +226,27 @@ const TABLE: readonly Row[] = [
       await expect(held?.insert(2)).rejects.toSatisfy(saying('NOT_ENLISTED'))
     },
     holds: [1],
+  },
+  {
+    does: 'steps out of a transaction that fails',
+    work: async (library) => {
+      await library.insert(1)
+      await coordinator.outside(() => library.nested((inner) => inner.insert(2)))
+      throw new Error('no')
+    },
+    code: 'CALLBACK_FAILED',
+    holds: [2],
+  },
+  {
+    does: 'writes in a hook, after the commit',
+    work: async (library) => {
+      await library.insert(1)
+      coordinator.current()?.afterCommit(async () => {
+        expect(await world.ids(library.database)).toEqual([1])
+        await library.nested((inner) => inner.insert(2))
+      })
+    },
+    holds: [1, 2],
   },
   {
     does: 'closes an instance of the library',
@@ -263,9 +291,8 @@ describe.each(
     )
     if (code === undefined) await ended
     else await refused(ended, { code, outcome: 'rolled-back' })
-    for (const { status, ...rest } of await Promise.allSettled(late.splice(0))) {
-      expect(status).toBe('rejected')
-      expect((rest as { reason?: unknown }).reason).toSatisfy(saying('TRANSACTION_ENDED'))
+    for (const cause of await Promise.all(late.splice(0))) {
+      expect(cause).toSatisfy(saying('TRANSACTION_ENDED'))
     }
     await row.after?.()
     const { holds } = row
