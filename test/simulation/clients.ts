@@ -139,19 +139,21 @@ export class Clients {
     const heard = outcome + code
     this.answers.set(heard, (this.answers.get(heard) ?? 0) + 1)
     try {
-      for (const attempt of attempts.slice(0, -1)) {
+      const known = error instanceof TransactionError ? error : undefined
+      // The last attempt of all may have been over before its callback was called.
+      const uncalled =
+        known !== undefined && known.gtrid !== '' && !this.#host.oracle.attempts.has(known.gtrid)
+      for (const attempt of uncalled ? attempts : attempts.slice(0, -1)) {
         this.#host.oracle.answered(attempt, {
           outcome: 'rolled-back',
           code: 'retried',
           recoverable: true,
         })
       }
-      if (last === undefined) {
-        if (outcome !== 'rolled-back' && attempts.length > 0)
-          fail(`answered ${outcome} before it began`)
+      if (last === undefined || uncalled) {
+        if (outcome !== 'rolled-back') fail(`answered ${outcome} before it began`)
         return
       }
-      const known = error instanceof TransactionError ? error : undefined
       if (known !== undefined && known.gtrid !== '' && known.gtrid !== last.gtrid) {
         fail(`${last.gtrid} heard of ${known.gtrid}`)
       }

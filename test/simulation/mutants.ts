@@ -624,7 +624,7 @@ export const MUTANTS: readonly ProtocolMutant[] = [
       find: '    for (const entry of batch) this.#state.apply(entry.record, entry.bytes)\n    this.#batch = []\n',
       replace: '    this.#batch = []\n',
     },
-    test: ['test/unit/log/storage-faults.test.ts', ''],
+    test: ['test/unit/log/file-decision-log.test.ts', 'rejects all who wait, for good'],
   },
   {
     rule: 'log',

@@ -159,7 +159,7 @@ class Run {
     const settled = (): boolean => this.#failure !== undefined || this.#isSettled()
     if (!(await world.run(settled, world.now + HEAL_MS))) fail(`I11: ${this.#unsettled()}`)
     if (this.#plan.awaitsSweep) {
-      const swept = (): boolean => this.#servers.every(({ markers }) => markersLeft(markers) === 0)
+      const swept = (): boolean => this.#servers.every((server) => !this.#hasMarkers(server))
       if (!(await world.run(swept, world.now + SWEEP_MS))) fail('I11: markers were not collected')
     }
     await this.#await(this.#process?.coordinator?.close())
@@ -375,6 +375,15 @@ class Run {
     return `unsettled: prepared ${prepared.join()}; in the log ${open.join()}; coordinator ${state}`
   }
 
+  /** A decision that ended against itself is kept for an operator, and its markers with it. */
+  #hasMarkers({ markers }: SimServer): boolean {
+    return [...markers].some(([key, state]) => {
+      const attempt = this.#oracle.attempts.get(key.slice(0, key.indexOf(':')))
+      const kept = attempt?.reported === true || attempt?.byHand !== undefined
+      return state === 'committed' && !kept
+    })
+  }
+
   #preparedIn(server: SimServer): string[] {
     return [...server.prepared.values()]
       .filter(({ xid }) => this.#oracle.attempts.has(xid.gtrid))
@@ -397,10 +406,6 @@ class Run {
 
 function isIdle(server: SimServer): boolean {
   return [...server.sessions].every(({ branch }) => branch === undefined)
-}
-
-function markersLeft(markers: ReadonlyMap<string, string>): number {
-  return [...markers.values()].filter((state) => state === 'committed').length
 }
 
 function fingerprint(server: SimServer): string {

@@ -352,6 +352,8 @@ describe('poison', () => {
       disk.fault = undefined
       const operations = disk.operations.length
       expect(log.poison).toBeInstanceOf(Error)
+      // What was not made durable is not known here either.
+      expect(log.find(first)).toBeUndefined()
       expect(test.events).toMatchObject([{ kind: 'poisoned' }])
       expect(() => log.begin()).toThrow(/failed/)
       await expect(log.decide(transfer(open))).rejects.toMatchObject({ code: 'LOG_POISONED' })
