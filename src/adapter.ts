@@ -15,6 +15,7 @@ export { InvariantError, invariant } from './invariant.ts'
 export type { AmbientBranch, Branch, BranchRequest, Seat } from './participant/branch.ts'
 export type {
   Announcement,
+  ByHand,
   Capabilities,
   Examination,
   Finding,
@@ -25,8 +26,10 @@ export type {
   ParticipantWarning,
   PoolOf,
   PreparedBranch,
+  SeenHold,
   SeenMarker,
   SeenSessions,
+  SeenWait,
   Severity,
 } from './participant/participant.ts'
 export type {

@@ -43,6 +43,8 @@ export type ErrorCode =
   | 'TRANSACTION_UNKNOWN'
   /** A connection that was taken outside of the transaction was used inside it. */
   | 'NOT_ENLISTED'
+  /** An operator asked for the opposite of what the log decided, and did not insist. */
+  | 'AGAINST_DECISION'
 
 /** Codes of errors that a transaction ends with. */
 export type TransactionErrorCode =

@@ -26,7 +26,7 @@ export interface CoordinatorEventMap {
     readonly participant: string
     readonly bqual: string
     readonly answer: BranchAnswer
-    readonly by: 'live' | 'recovery'
+    readonly by: 'live' | 'recovery' | 'operator'
   }
   /** Recovery rolled a branch back: its transaction has no commit record. */
   'branch:rolled-back': {

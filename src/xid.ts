@@ -96,6 +96,13 @@ export function parseGtrid(text: string): ParsedGtrid | undefined {
   }
 }
 
+/** Orders gtrids of one log as their transactions began. */
+export function byBegin(a: string, b: string): number {
+  const [one, other] = [parseGtrid(a), parseGtrid(b)]
+  if (one === undefined || other === undefined) return a < b ? -1 : Number(a > b)
+  return one.incarnation.epoch - other.incarnation.epoch || one.sequence - other.sequence
+}
+
 export function sameIncarnation(a: Incarnation, b: Incarnation): boolean {
   return a.epoch === b.epoch && a.nonce === b.nonce
 }

@@ -2,7 +2,13 @@
  * Reads what XA RECOVER lists, without losing a byte of anybody's xid: gtrid and bqual stand
  * concatenated in `data`, and only their lengths tell them apart.
  */
-import { FORMAT_ID, type PreparedBranch, parseGtrid, type Xid } from '../../src/adapter.ts'
+import {
+  type ByHand,
+  FORMAT_ID,
+  type PreparedBranch,
+  parseGtrid,
+  type Xid,
+} from '../../src/adapter.ts'
 
 /** A row of XA RECOVER as a driver answers it: bytes from MariaDB, `0x…` from MySQL. */
 export interface RecoverRow {
@@ -19,6 +25,11 @@ export function preparedBranch(row: RecoverRow): PreparedBranch {
   const id = `${spell(gtrid)},${spell(bqual)},${row.formatID}`
   const xid = ours(row.formatID, gtrid, bqual)
   return xid === undefined ? { id } : { id, xid }
+}
+
+/** What a person types. */
+export function byHand(id: string): ByHand {
+  return { commit: `XA COMMIT ${id}`, rollBack: `XA ROLLBACK ${id}` }
 }
 
 /** Ours carry formatID 1, a gtrid of our spelling and a bqual of printable ASCII. */

@@ -12,6 +12,7 @@
  *   PREPARE | COMMIT   whose command tag is checked: T8, no error is raised for an aborted block
  */
 import {
+  type ByHand,
   type IsolationLevel,
   type PreparedBranch,
   parseGtrid,
@@ -140,6 +141,14 @@ export const LIST: string = `SELECT gid, owner::text AS owner,
 export function otherOwner(xid: Xid): string {
   return `SELECT owner::text AS owner FROM pg_catalog.pg_prepared_xacts
   WHERE gid = ${literal(gidOf(xid))} AND owner <> current_user`
+}
+
+/** What a person types; the id is whatever the server listed. */
+export function byHand(gid: string): ByHand {
+  return {
+    commit: `COMMIT PREPARED ${literal(gid).trim()}`,
+    rollBack: `ROLLBACK PREPARED ${literal(gid).trim()}`,
+  }
 }
 
 export function preparedBranch(gid: string, owner: string, preparedAt: string): PreparedBranch {

@@ -8,6 +8,7 @@ import {
   type Branch,
   type BranchEvidence,
   type BranchRequest,
+  type ByHand,
   type Capabilities,
   type Clock,
   type Decision,
@@ -29,6 +30,7 @@ import { Lane } from '../dialect/lane.ts'
 import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, isTransient, RMERR } from '../dialect/mysql-errors.ts'
 import type { MysqlAllow } from '../dialect/mysql-findings.ts'
+import { byHand } from '../dialect/mysql-xids.ts'
 import { ambientPool } from './ambient.ts'
 import { MysqlBranch } from './branch.ts'
 import { type OwnConnection, ownConnections } from './connections.ts'
@@ -233,6 +235,10 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
 
   sessions(naming: string): Promise<SeenSessions> {
     return this.#ask((own) => sessions(own, naming))
+  }
+
+  byHand({ id }: Pick<PreparedBranch, 'id'>): ByHand {
+    return byHand(id)
   }
 
   initStatements(): readonly string[] {

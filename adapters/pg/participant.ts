@@ -8,6 +8,7 @@ import {
   type Branch,
   type BranchEvidence,
   type BranchRequest,
+  type ByHand,
   type Capabilities,
   type Clock,
   type Decision,
@@ -209,6 +210,10 @@ export class PgParticipant<P extends PgPool = PgPool> implements Participant<PgH
 
   sessions(naming: string): Promise<SeenSessions> {
     return this.#ask((own) => sessions(own, naming))
+  }
+
+  byHand({ id }: Pick<PreparedBranch, 'id'>): ByHand {
+    return sql.byHand(id)
   }
 
   initStatements(): readonly string[] {

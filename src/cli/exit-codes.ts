@@ -38,7 +38,7 @@ Exit codes:
   3    transactions are unsettled, the plan is not empty, or there is something to mend
   4    a branch ended against its decision, or may have
   5    a participant could not be asked: the answer is incomplete
-  6    the log is held by a running coordinator (recover --apply, log compact, log adopt)
+  6    the log is held by a running coordinator, and the command needs it for itself
   7    the log is damaged or is a copy
   130  interrupted
 If several apply, the first of 7, 6, 4, 5, 3. Treat any other code as a failure.`
@@ -51,6 +51,7 @@ export function exitCodeOf(cause: unknown): ExitCode {
     case 'INVALID_OPTION':
     case 'PARTICIPANT_UNKNOWN':
     case 'TRANSACTION_UNKNOWN':
+    case 'AGAINST_DECISION':
     case 'LOG_UNREADABLE':
     case 'LOG_UNSAFE':
       return EXIT.usage

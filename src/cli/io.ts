@@ -14,6 +14,8 @@ export type Style = Parameters<typeof styleText>[0]
 export interface Io {
   readonly cwd: string
   readonly clock: Clock
+  /** Messages go to a terminal: a line may be written over. */
+  readonly interactive: boolean
   /** Data, to stdout: a text that ends with a newline. */
   out(text: string): void
   /** A message, to stderr: a text that ends with a newline. */

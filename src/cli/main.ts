@@ -14,6 +14,7 @@ import { runCli } from './program.ts'
 const io: Io = {
   cwd: process.cwd(),
   clock: systemClock,
+  interactive: Boolean(process.stderr.isTTY),
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   paint: (style, text) => styleText(style, text, { stream: process.stdout }),

@@ -1,7 +1,6 @@
-/** How things look: tables for people, JSON (schema version 1) for programs. */
+/** How things look to people: tables and lines. What programs read is in json.ts. */
 import Table from 'cli-table3'
 import type { LogDirectory } from '../coordinator/location.ts'
-import type { UnanimousError } from '../errors.ts'
 import type { LogOwner } from '../log/decision-log.ts'
 import type {
   ApartBranch,
@@ -12,10 +11,7 @@ import type {
   Inspection,
 } from '../recovery/inspection.ts'
 import { parseGtrid } from '../xid.ts'
-import { type Io, redact, type Style } from './io.ts'
-
-/** Fields are added within a version, never changed or removed. */
-const SCHEMA_VERSION = 1
+import type { Io, Style } from './io.ts'
 
 const NO_BORDERS = {
   top: '',
@@ -45,16 +41,6 @@ export function table(rows: readonly (readonly string[])[], indent: '' | '  ' = 
   return `${plain.toString().replace(/ +$/gm, '').replace(/^/gm, indent)}\n`
 }
 
-export function json(atMs: number, body: object): string {
-  const generatedAt = new Date(atMs).toISOString()
-  return `${JSON.stringify({ schemaVersion: SCHEMA_VERSION, generatedAt, ...body }, null, 2)}\n`
-}
-
-/** One object on a line of its own, for output that is a stream of them. */
-export function jsonLine(body: object): string {
-  return `${JSON.stringify({ schemaVersion: SCHEMA_VERSION, ...body })}\n`
-}
-
 /** `850ms`, `12s`, `6m12s`, `3h05m`, `4d02h`. */
 export function formatAge(ms: number): string {
   if (ms < 1_000) return `${Math.max(0, Math.round(ms))}ms`
@@ -69,6 +55,12 @@ export function formatAge(ms: number): string {
 
 export function formatTime(ms: number): string {
   return new Date(ms).toISOString()
+}
+
+/** `850 KiB`, `32.0 MiB`. */
+export function formatBytes(count: number): string {
+  if (count < 1024 * 1024) return `${Math.ceil(count / 1024)} KiB`
+  return `${(count / 1024 / 1024).toFixed(1)} MiB`
 }
 
 /** A gtrid without what all gtrids of a log have in common; `show` takes it back. */
@@ -150,6 +142,8 @@ export function branchState(io: Io, { answer, state }: InspectedBranch): string 
       return io.paint('green', 'committed')
     case 'committed-unproven':
       return io.paint('green', 'committed (unproven)')
+    case 'heuristic-commit':
+      return io.paint('red', 'committed by hand')
     case 'heuristic-rollback':
       return io.paint('red', 'rolled back')
     case 'heuristic-hazard':
@@ -162,78 +156,6 @@ export function apartTable(io: Io, apart: readonly ApartBranch[]): string {
   if (apart.length === 0) return ''
   const rows = apart.map(({ participant, id, kind, why }) => [participant, kind, id, why])
   return `${io.paint('bold', 'Not of this log, never touched:')}\n${table(rows, '  ')}`
-}
-
-export function inspectionJson(inspection: Inspection, { directory }: LogDirectory): object {
-  const { owner, logId, participants, apart } = inspection
-  return {
-    log: { directory, logId, owner: ownerJson(owner) },
-    participants: participants.map(participantJson),
-    apart: apart.map(({ participant, kind, id, why, preparedAtMs, owner: role }) => ({
-      participant,
-      kind,
-      id,
-      why,
-      preparedAt: time(preparedAtMs),
-      owner: role ?? null,
-    })),
-  }
-}
-
-export function participantJson(each: InspectedParticipant): object {
-  return {
-    name: each.name,
-    server: each.server ?? null,
-    markers: each.markers ?? null,
-    prepared: each.prepared ?? null,
-    trouble: each.trouble === undefined ? null : troubleJson(each.trouble),
-  }
-}
-
-export function ownerJson(owner: LogOwner | undefined): object | null {
-  if (owner === undefined) return null
-  return { pid: owner.pid, host: owner.host, since: formatTime(owner.sinceMs) }
-}
-
-export function troubleJson({ code, message, hint }: UnanimousError): object {
-  return { code, message: redact(message), hint: hint ?? null }
-}
-
-export function transactionJson(each: InspectedTransaction, atMs: number): object {
-  return {
-    gtrid: each.gtrid,
-    name: each.name ?? null,
-    meta: parsedMeta(each.meta),
-    state: each.state,
-    decision: each.decision,
-    decidedAt: time(each.decidedAtMs),
-    ageMs: each.sinceMs === undefined ? null : Math.max(0, Math.round(atMs - each.sinceMs)),
-    branches: each.branches.map((branch) => ({
-      participant: branch.participant,
-      bqual: branch.bqual,
-      state: branch.state,
-      id: branch.id ?? null,
-      preparedAt: time(branch.preparedAtMs),
-      owner: branch.owner ?? null,
-      answer: branch.answer ?? null,
-      advice: branch.advice,
-    })),
-    advice: each.advice,
-  }
-}
-
-function time(ms: number | undefined): string | null {
-  return ms === undefined ? null : formatTime(ms)
-}
-
-/** Written by the application, and checked by it alone: anything may be there. */
-export function parsedMeta(meta: string | undefined): unknown {
-  if (meta === undefined) return null
-  try {
-    return JSON.parse(meta)
-  } catch {
-    return meta
-  }
 }
 
 /**

@@ -66,7 +66,7 @@ export class Session {
   }
 
   /** Looks at everything, changes nothing. Participants that could not be asked are told to stderr. */
-  async inspect(): Promise<Inspection> {
+  async inspect(troubles: 'told' | 'quiet' = 'told'): Promise<Inspection> {
     const inspection = await inspect({
       registry: this.registry,
       clock: this.#io.clock,
@@ -74,7 +74,7 @@ export class Session {
       answerMs: ANSWER_MS,
       only: this.only,
     })
-    this.tellTroubles(inspection.participants)
+    if (troubles === 'told') this.tellTroubles(inspection.participants)
     return inspection
   }
 

@@ -172,10 +172,25 @@ export interface OpenedLog {
   close(): Promise<void>
 }
 
+/** A pending decision, and what only the files of the log tell of it: a coordinator forgets that. */
+export interface LoggedDecision extends PendingDecision {
+  /** When each branch answered, by bqual, in ms since the epoch. */
+  readonly answeredAtMs?: ReadonlyMap<string, number>
+  /** Of its commit record: the segment, and where the batch begins that holds it, in bytes. */
+  readonly place?: { readonly file: string; readonly offset: number }
+}
+
+/** An operator's entry as it is on record. */
+export interface OperatorNote extends OperatorEntry {
+  readonly atMs: number
+}
+
 /** What can be read of a log without owning it. */
 export interface LogSnapshot {
   readonly logId: string
-  readonly pending: readonly PendingDecision[]
+  readonly pending: readonly LoggedDecision[]
+  /** What operators did by hand, oldest first, as far as the log keeps it; from its files only. */
+  readonly operators?: readonly OperatorNote[]
   /** As {@link DecisionLog.standing} for a reader: nothing is `current`. */
   standing(incarnation: Incarnation): IncarnationStanding
   /** The process that holds the log's lock, when one does. */

@@ -27,9 +27,13 @@ export const KEPT_OPERATOR_RECORDS = 256
 /** Bytes of them at most, whatever their number. */
 const KEPT_OPERATOR_BYTES = 16 * 1024
 
-interface Pending extends PendingDecision {
+/** A pending decision, and when each branch answered, by bqual, in ms since the epoch. */
+export interface DatedDecision extends PendingDecision {
+  readonly answeredAtMs: ReadonlyMap<string, number>
+}
+
+interface Pending extends DatedDecision {
   answers: ReadonlyMap<string, BranchAnswer>
-  /** When each branch answered, for the checkpoint. */
   answeredAtMs: ReadonlyMap<string, number>
   /** Bytes of its records in a checkpoint, an answer of every branch included. */
   readonly bytes: number
@@ -93,7 +97,7 @@ export class LogState {
     return this.#pending.size
   }
 
-  pending(): readonly PendingDecision[] {
+  pending(): readonly DatedDecision[] {
     return [...this.#pending.values()]
   }
 

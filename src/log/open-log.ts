@@ -14,7 +14,13 @@ import { UnanimousError } from '../errors.ts'
 import type { Failpoints } from '../failpoint.ts'
 import { invariant } from '../invariant.ts'
 import { type Incarnation, logIdFrom, nonceFrom } from '../xid.ts'
-import type { IncarnationStanding, LogEvent, OpenedLog, OperatedLog } from './decision-log.ts'
+import type {
+  IncarnationStanding,
+  LogEvent,
+  OpenedLog,
+  OperatedLog,
+  OperatorEntry,
+} from './decision-log.ts'
 import { type LoadedDirectory, loadDirectory } from './directory.ts'
 import { FileDecisionLog } from './file-decision-log.ts'
 import { type FileSystem, writeAll } from './file-system.ts'
@@ -23,6 +29,7 @@ import { acquireLock, asUnreadable, type HeldLock } from './log-lock.ts'
 import type { LogState } from './log-state.ts'
 import { LogWriter } from './log-writer.ts'
 import { encodeRecords, type LogRecord } from './record.ts'
+import { checkOperator } from './record-limits.ts'
 import { isOutOfSpace, NEXT_NAME, SegmentStore } from './segment-store.ts'
 
 export interface LogOptions {
@@ -84,17 +91,26 @@ export async function openFileDecisionLog(
  * Declares a copied, moved or restored directory to be the log from here on. The undecided branches
  * of its older incarnations are orphans afterwards: the original may have decided them.
  *
+ * @param entry - who did so, and why: goes on record with it
  * @throws as {@link openFileDecisionLog}, but for LOG_COPIED
  */
-export async function adoptLog(options: LogOptions, seams: LogSeams): Promise<void> {
+export async function adoptLog(
+  options: LogOptions,
+  seams: LogSeams,
+  entry?: OperatorEntry,
+): Promise<void> {
   const settings = checkOptions(options)
+  if (entry !== undefined) checkOperator(entry)
   const lock = await acquireLock(settings, seams)
   try {
     const loaded = await loadDirectory(settings.directory, seams.files, settings.keepIncarnations)
     if (loaded.newest !== undefined) {
       await keepTorn(settings.directory, loaded, seams)
       loaded.state.forgetIncarnations()
-      const store = await rewrite(settings, seams, loaded, [])
+      const atMs = seams.clock.now()
+      const note =
+        entry === undefined ? [] : [{ type: 'operator', bqual: '', ...entry, atMs } as const]
+      const store = await rewrite(settings, seams, loaded, note)
       await store.close()
     }
     await lock.adopt()

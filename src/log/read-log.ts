@@ -49,11 +49,21 @@ export interface LogReport {
  * @throws UnanimousError LOG_UNREADABLE when there is no log, or it cannot be read
  */
 export async function readLog(directory: string, files: FileSystem): Promise<LogSnapshot> {
-  const { state } = await load(directory, files)
+  let offsets = new Map<string, number>()
+  const { state, newest } = await load(directory, files, (batch) => {
+    if (isFirst(batch)) offsets = new Map()
+    for (const record of batch.records) {
+      if (record.type === 'commit') offsets.set(record.commit.gtrid, batch.offset)
+    }
+  })
   const owner = await readOwner(directory, files)
   return {
     logId: state.logId,
-    pending: state.pending(),
+    pending: state.pending().map((each) => ({
+      ...each,
+      place: { file: newest.path, offset: offsets.get(each.record.gtrid) ?? 0 },
+    })),
+    operators: state.operators.map(({ type: _, ...entry }) => entry),
     standing: (incarnation: Incarnation): IncarnationStanding =>
       state.standing(incarnation, undefined),
     owner,

@@ -88,6 +88,32 @@ export interface PreparedBranch {
   readonly owner?: string
 }
 
+/** A session that waits for a lock. */
+export interface SeenWait {
+  /** The server's own id of it: what `pg_terminate_backend` or `KILL` takes. */
+  readonly session: string
+  readonly user?: string
+  readonly waitingMs?: number
+}
+
+/** What a prepared branch keeps from others, as far as its server tells. */
+export interface SeenHold {
+  /** As {@link PreparedBranch.id}. `undefined`: of some prepared branch, and nobody can tell which. */
+  readonly id: string | undefined
+  readonly locks?: number
+  readonly tables?: readonly string[]
+  /** Rows that it has changed. */
+  readonly rows?: number
+  /** Sessions that wait for it. */
+  readonly waiting: readonly SeenWait[]
+}
+
+/** What a person types on the server to end a prepared branch. */
+export interface ByHand {
+  readonly commit: string
+  readonly rollBack: string
+}
+
 /** A row of `unanimous_log`: a branch of this incarnation may be in this participant. */
 export interface Announcement {
   /** As a gtrid spells it. */
@@ -222,6 +248,17 @@ export interface Participant<Handle = unknown, Pool = unknown> {
    * @throws UnanimousError PARTICIPANT_UNREACHABLE or PARTICIPANT_UNFIT
    */
   sessions(naming: string): Promise<SeenSessions>
+
+  /**
+   * What these prepared branches hold, and who waits for them: for a person, and no decision is based
+   * on it. Empty where the server does not tell; absent where it never does.
+   *
+   * @throws UnanimousError PARTICIPANT_UNREACHABLE or PARTICIPANT_UNFIT
+   */
+  holds?(branches: readonly PreparedBranch[]): Promise<readonly SeenHold[]>
+
+  /** The statements that would end a prepared branch of whatever origin. They are never run. */
+  byHand?(branch: Pick<PreparedBranch, 'id'>): ByHand
 
   /** The statements that create the tables of `unanimous init`, for a DBA to read or run. */
   initStatements(): readonly string[]

@@ -153,7 +153,12 @@ export class Settlements {
   }
 
   /** Records an answer. A second answer of the same branch changes nothing. */
-  answer(gtrid: string, bqual: string, answer: BranchAnswer, by: 'live' | 'recovery'): void {
+  answer(
+    gtrid: string,
+    bqual: string,
+    answer: BranchAnswer,
+    by: 'live' | 'recovery' | 'operator',
+  ): void {
     const open = this.#open.get(gtrid)
     if (open === undefined || open.answers.has(bqual)) return
     open.answers.set(bqual, answer)

@@ -1,7 +1,13 @@
 /** What to do about a branch, and why, in the words that the command line prints. Pure. */
 import type { LogOwner } from '../log/decision-log.ts'
 import type { BranchAnswer } from '../protocol/vocabulary.ts'
-import type { Action, Advice, InspectedBranch, SeenState } from './inspection.ts'
+import type {
+  Action,
+  Advice,
+  InspectedBranch,
+  InspectedTransaction,
+  SeenState,
+} from './inspection.ts'
 
 /** For a branch that recovery would act on, or should and cannot. */
 export function resolutionAdvice(kind: 'commit' | 'rollback' | 'absent' | 'unrecorded'): Advice {
@@ -42,8 +48,10 @@ export function unseenAdvice(state: SeenState, owner: LogOwner | undefined): Adv
 }
 
 /** For a branch whose end the log holds. */
-export function answeredAdvice(answer: BranchAnswer): Advice {
+export function answeredAdvice(answer: BranchAnswer | 'heuristic-commit'): Advice {
   switch (answer) {
+    case 'heuristic-commit':
+      return { action: 'report', why: 'committed although no commit is logged' }
     case 'committed':
       return { action: 'leave', why: 'committed' }
     case 'committed-unproven':
@@ -79,4 +87,45 @@ export function transactionAdvice(branches: readonly InspectedBranch[]): Advice 
 
 function byUrgency(a: InspectedBranch, b: InspectedBranch): number {
   return URGENCY.indexOf(a.advice.action) - URGENCY.indexOf(b.advice.action)
+}
+
+/** What ending the prepared branches by hand would do, either way: the hand is quick at night. */
+export interface Choices {
+  readonly commit: string
+  readonly rollBack: string
+}
+
+export function choicesOf(transaction: InspectedTransaction, hasOwner: boolean): Choices {
+  const { branches, decision } = transaction
+  const prepared = branches.filter(({ state }) => state === 'prepared')
+  if (prepared.length === 0) return { commit: NOTHING_PREPARED, rollBack: NOTHING_PREPARED }
+  const all = names(prepared)
+  if (decision === 'commit') {
+    const by = hasOwner ? 'the running coordinator' : '`unanimous recover --apply`'
+    const committed = names(branches.filter(({ answer }) => answer === 'committed'))
+    const split = committed === '' ? 'the other branches commit' : `${committed} has committed`
+    return {
+      commit: `as decided: ${by} does it`,
+      rollBack: `against the log, and splits the transaction: ${split}`,
+    }
+  }
+  const alone = names(branches.filter(({ answer }) => answer === 'heuristic-commit'))
+  if (alone !== '') {
+    return {
+      commit: `against the log, and follows ${alone}: with every branch the transaction is whole`,
+      rollBack: `as presumed, and the transaction stays split: ${alone} has committed`,
+    }
+  }
+  if (hasOwner) return { commit: MAY_CONTRADICT, rollBack: MAY_CONTRADICT }
+  return {
+    commit: `against the log: unless ${all} and every other branch commit, the transaction is split`,
+    rollBack: 'as presumed: `unanimous recover --apply` does it',
+  }
+}
+
+const NOTHING_PREPARED = 'nothing is prepared that could be ended by hand'
+const MAY_CONTRADICT = 'may contradict what the running coordinator decides'
+
+function names(branches: readonly InspectedBranch[]): string {
+  return branches.map(({ participant }) => participant).join(' and ')
 }

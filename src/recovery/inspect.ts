@@ -15,12 +15,13 @@
 import { type Clock, LATE, within } from '../clock.ts'
 import { messageOf, UnanimousError } from '../errors.ts'
 import { InvariantError } from '../invariant.ts'
-import type { LogOwner, LogSnapshot, PendingDecision } from '../log/decision-log.ts'
+import type { LoggedDecision, LogOwner, LogSnapshot } from '../log/decision-log.ts'
 import type { Participant, PreparedBranch } from '../participant/participant.ts'
 import type { Registry } from '../participant/registry.ts'
 import { conclude } from '../protocol/outcome.ts'
 import { type Resolution, resolve } from '../protocol/resolution.ts'
-import type { BranchAnswer, BranchRecord } from '../protocol/vocabulary.ts'
+import type { BranchRecord } from '../protocol/vocabulary.ts'
+import { byBegin } from '../xid.ts'
 import {
   answeredAdvice,
   liveAdvice,
@@ -28,7 +29,9 @@ import {
   transactionAdvice,
   unseenAdvice,
 } from './advice.ts'
+import { type HeuristicCommit, heuristicCommits } from './heuristic-commits.ts'
 import type {
+  Advice,
   ApartBranch,
   ApartKind,
   InspectedBranch,
@@ -70,7 +73,7 @@ interface Sight {
   readonly looks: ReadonlyMap<string, Look>
   readonly after: LogSnapshot
   readonly owner: LogOwner | undefined
-  readonly pending: ReadonlyMap<string, PendingDecision>
+  readonly pending: ReadonlyMap<string, LoggedDecision>
   /** Before the lists and after them; `undefined` when it is another process that knows. */
   readonly live:
     | { readonly before: ReadonlySet<string>; readonly after: ReadonlySet<string> }
@@ -112,18 +115,21 @@ export async function inspect(options: InspectOptions): Promise<Inspection> {
     }
   }
   addUnseen(sight, found)
+  for (const { gtrid, participant, bqual } of await committedAlone(options, sight, found)) {
+    const advice = answeredAdvice('heuristic-commit')
+    const ended = { participant, bqual, state: 'not listed', answer: 'heuristic-commit' } as const
+    const others = found.get(gtrid) ?? []
+    found.set(gtrid, [...others.map((one) => ({ ...one, advice: SPLIT })), { ...ended, advice }])
+  }
   const transactions = [...found].map(([gtrid, branches]) => transaction(sight, gtrid, branches))
   return {
     atMs: sight.atMs,
     logId: after.logId,
     owner: sight.owner,
     participants: [...looks].map(([name, look]) => participantOf(name, look)),
-    transactions: transactions.sort(
-      (a, b) =>
-        (a.sinceMs ?? Number.POSITIVE_INFINITY) - (b.sinceMs ?? Number.POSITIVE_INFINITY) ||
-        order(a.gtrid, b.gtrid),
-    ),
+    transactions: transactions.sort((a, b) => byBegin(a.gtrid, b.gtrid)),
     apart,
+    operators: after.operators ?? [],
   }
 }
 
@@ -202,11 +208,11 @@ function branchOf(
   const { kind, branch, xid } = resolution
   if (kind === 'neighbour' || kind === 'unconfigured' || kind === 'copy') return undefined
   const { gtrid, bqual } = xid
-  const answer = sight.pending.get(gtrid)?.answers.get(bqual)
-  const decided = sight.pending.has(gtrid)
+  const decision = sight.pending.get(gtrid)
+  const decided = decision !== undefined
   const advice = kind === 'live' ? liveAdvice(sight.owner, decided) : resolutionAdvice(kind)
   const seen = { participant, bqual, state: 'prepared', ...asListed(branch), advice } as const
-  return { gtrid, branch: answer === undefined ? seen : { ...seen, answer } }
+  return { gtrid, branch: { ...seen, ...answerIn(decision, bqual) } }
 }
 
 /** A branch that stands apart from the transactions of this log. */
@@ -251,24 +257,55 @@ function add(found: Map<string, InspectedBranch[]>, gtrid: string, branch: Inspe
 
 /** Branches of logged commits that no list has shown. */
 function addUnseen(sight: Sight, found: Map<string, InspectedBranch[]>): void {
-  for (const { record, answers } of sight.pending.values()) {
-    const seen = new Set(found.get(record.gtrid)?.map(({ bqual }) => bqual))
-    for (const branch of record.branches) {
-      if (seen.has(branch.bqual)) continue
-      add(found, record.gtrid, unseenBranch(sight, branch, answers.get(branch.bqual)))
+  for (const decision of sight.pending.values()) {
+    const { gtrid, branches } = decision.record
+    const seen = new Set(found.get(gtrid)?.map(({ bqual }) => bqual))
+    for (const branch of branches) {
+      if (!seen.has(branch.bqual)) add(found, gtrid, unseenBranch(sight, branch, decision))
     }
   }
+}
+
+/** Rolled back, it would make for good what a hand began; a person may still follow it. */
+const SPLIT: Advice = { action: 'report', why: 'another branch of it has committed by hand' }
+
+/** Committed branches of transactions that nobody decided, nor can any more. */
+function committedAlone(
+  { registry, clock, answerMs }: InspectOptions,
+  { looks, pending, owner }: Sight,
+  found: ReadonlyMap<string, readonly InspectedBranch[]>,
+): Promise<readonly HeuristicCommit[]> {
+  const undecided = owner === undefined ? [...found.keys()].filter((id) => !pending.has(id)) : []
+  const marked = [...registry.values()].filter(({ name }) => {
+    const look = looks.get(name)
+    return look?.kind === 'listed' && look.markers
+  })
+  return heuristicCommits(marked, undecided, clock, answerMs)
 }
 
 function unseenBranch(
   sight: Sight,
   { participant, bqual }: BranchRecord,
-  answer: BranchAnswer | undefined,
+  decision: LoggedDecision,
 ): InspectedBranch {
   const state = unseenState(sight, participant)
-  if (answer === undefined)
-    return { participant, bqual, state, advice: unseenAdvice(state, sight.owner) }
-  return { participant, bqual, state, answer, advice: answeredAdvice(answer) }
+  const answered = answerIn(decision, bqual)
+  const advice =
+    answered.answer === undefined
+      ? unseenAdvice(state, sight.owner)
+      : answeredAdvice(answered.answer)
+  return { participant, bqual, state, ...answered, advice }
+}
+
+/** What the log holds of the branch's end. */
+function answerIn(
+  decision: LoggedDecision | undefined,
+  bqual: string,
+): Pick<InspectedBranch, 'answer' | 'answeredAtMs'> {
+  const answer = decision?.answers.get(bqual)
+  if (answer === undefined) return {}
+  const answeredAtMs = decision?.answeredAtMs?.get(bqual)
+  return answeredAtMs === undefined ? { answer } : { answer, answeredAtMs }
 }
 
 function unseenState(sight: Sight, participant: string): SeenState {
@@ -289,7 +326,8 @@ function transaction(
   gtrid: string,
   branches: readonly InspectedBranch[],
 ): InspectedTransaction {
-  const record = sight.pending.get(gtrid)?.record
+  const logged = sight.pending.get(gtrid)
+  const record = logged?.record
   const dated = branches.flatMap(({ preparedAtMs }) => preparedAtMs ?? [])
   const sinceMs = record?.decidedAtMs ?? (dated.length > 0 ? Math.min(...dated) : undefined)
   const sorted = [...branches].sort((a, b) => order(a.participant, b.participant))
@@ -300,6 +338,7 @@ function transaction(
     state: stateOf(sight, gtrid, sorted, sinceMs),
     decision: record === undefined ? 'none' : 'commit',
     ...(record === undefined ? {} : { decidedAtMs: record.decidedAtMs }),
+    ...(logged?.place === undefined ? {} : { place: logged.place }),
     ...(sinceMs === undefined ? {} : { sinceMs }),
     branches: sorted,
     advice: transactionAdvice(sorted),
@@ -313,6 +352,7 @@ function stateOf(
   sinceMs: number | undefined,
 ): InspectedState {
   const decision = pending.get(gtrid)
+  if (branches.some(({ answer }) => answer === 'heuristic-commit')) return 'heuristic'
   const answers = decision?.record.branches.map(({ bqual }) => decision.answers.get(bqual)) ?? []
   const conclusion = decision === undefined ? 'unfinished' : conclude(answers)
   if (conclusion === 'mixed' || conclusion === 'hazard') return 'heuristic'

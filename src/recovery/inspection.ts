@@ -1,6 +1,7 @@
 /** What an inspection answers: every unsettled transaction with the evidence and the advice. */
 import type { UnanimousError } from '../errors.ts'
-import type { LogOwner } from '../log/decision-log.ts'
+import type { LoggedDecision, LogOwner, OperatorNote } from '../log/decision-log.ts'
+import type { SeenHold, SeenWait } from '../participant/participant.ts'
 import type { BranchAnswer } from '../protocol/vocabulary.ts'
 
 /** What may be done about a branch; recovery does the first three, and a person reads the others. */
@@ -31,8 +32,12 @@ export interface InspectedBranch {
   /** When the server prepared it, in ms since the epoch, where the server tells. */
   readonly preparedAtMs?: number
   readonly owner?: string
-  /** What the log already holds of its end. */
-  readonly answer?: BranchAnswer
+  /** How it ended: what the log holds of it, or a marker row that proves a commit nobody decided. */
+  readonly answer?: BranchAnswer | 'heuristic-commit'
+  /** When the log was told of that end, in ms since the epoch. */
+  readonly answeredAtMs?: number
+  /** What it keeps from others; known after {@link addHolds}, where the server tells. */
+  readonly holds?: SeenHold
   readonly advice: Advice
 }
 
@@ -53,6 +58,8 @@ export interface InspectedTransaction {
   /** `none`: no commit record, which means abort unless the transaction is live. */
   readonly decision: 'commit' | 'none'
   readonly decidedAtMs?: number
+  /** Where the commit record lies. */
+  readonly place?: NonNullable<LoggedDecision['place']>
   /** The decision, else the first prepare that a server dates, in ms since the epoch. */
   readonly sinceMs?: number
   readonly branches: readonly InspectedBranch[]
@@ -66,6 +73,8 @@ export interface InspectedParticipant {
   readonly markers?: boolean
   /** Prepared branches that it lists, everybody's. */
   readonly prepared?: number
+  /** Sessions that wait for some prepared branch, where the server does not tell for which. */
+  readonly waiting?: readonly SeenWait[]
   /** Why it could not be asked: PARTICIPANT_UNREACHABLE or PARTICIPANT_UNFIT. */
   readonly trouble?: UnanimousError
 }
@@ -95,7 +104,9 @@ export interface Inspection {
   /** The process that held the log during the look. */
   readonly owner: LogOwner | undefined
   readonly participants: readonly InspectedParticipant[]
-  /** Oldest first; those of unknown age last. */
+  /** In the order in which they began. */
   readonly transactions: readonly InspectedTransaction[]
   readonly apart: readonly ApartBranch[]
+  /** What operators did, oldest first, as far as the log keeps it. */
+  readonly operators: readonly OperatorNote[]
 }

@@ -37,6 +37,8 @@ export interface OnceOptions {
   readonly only?: string | undefined
   /** How long to try again what cannot be settled at once, in ms. 0: one pass. */
   readonly waitMs: number
+  /** Undecided transactions of which a branch has committed by hand: left to a person. */
+  readonly spared?: ReadonlySet<string>
 }
 
 /** A branch that was settled. */
@@ -69,7 +71,7 @@ export async function recoverOnce(parts: OnceParts, options: OnceOptions): Promi
   const markers = new MarkerCollector(registry, clock)
   const stopped: unknown[] = []
   try {
-    const context = contextOf(parts, markers, stopped)
+    const context = { ...contextOf(parts, markers, stopped), spared: options.spared ?? new Set() }
     const participants = [...registry.values()].filter(
       ({ name }) => options.only === undefined || options.only === name,
     )

@@ -35,6 +35,8 @@ export interface RecoveryContext {
   readonly failpoints: Failpoints
   /** Whether a log of this id is beside ours under a root: its branches are no orphans. */
   isSibling?(logId: string): Promise<boolean>
+  /** Undecided transactions of which a branch has committed by hand: left to a person. */
+  readonly spared?: ReadonlySet<string>
   /** Stops the coordinator: it must not decide any more. */
   stop(cause: unknown): void
 }
@@ -95,7 +97,9 @@ async function pass(context: RecoveryContext, participant: Participant): Promise
         else unsettled += 1
         break
       case 'rollback':
-        if (await rollBack(context, participant, resolution.xid)) rolledBack += 1
+        if (context.spared?.has(resolution.xid.gtrid) === true) {
+          reported.push({ id: resolution.branch.id, why: 'of a transaction split by hand' })
+        } else if (await rollBack(context, participant, resolution.xid)) rolledBack += 1
         else {
           unsettled += 1
           notRolledBack.add(resolution.xid.gtrid)

@@ -225,7 +225,9 @@ describe('after a crash behind the decision', () => {
       expect(out).toContain('{"transferId":"T-8841"}')
       expect(out).toMatch(/decision +commit, logged \d{4}-\d\d-\d\dT[\d:.]+Z \(\d+m?s ago\)/)
       expect(out).toContain(`${gtrid}:ledger`)
-      expect(out).toContain('rolling any branch back would split the transaction')
+      expect(out).toContain(
+        'against the log, and splits the transaction: the other branches commit',
+      )
     }
     const { code, out } = await project.cli('show', short, '--json')
     expect(code).toBe(3)

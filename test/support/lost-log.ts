@@ -55,6 +55,7 @@ export async function operator(): Promise<Command> {
     const code = await runCli(['recover', '--from-databases', ...words], {
       cwd,
       clock: systemClock,
+      interactive: false,
       out: (line) => {
         out += line
       },

@@ -9,7 +9,8 @@ import {
 } from '../examine.ts'
 import { EXIT, type ExitCode, exitCodeOf } from '../exit-codes.ts'
 import { type Io, messageLines, redact, type Style } from '../io.ts'
-import { holderOf, json, ownerJson, printable, troubleJson } from '../print.ts'
+import { json, ownerJson, troubleJson } from '../json.ts'
+import { holderOf, printable } from '../print.ts'
 import { type SessionOptions, withSession } from '../session.ts'
 
 export interface DoctorOptions extends SessionOptions {

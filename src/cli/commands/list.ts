@@ -1,36 +1,108 @@
-/** `unanimous list`: every transaction that is not settled, on one screen. */
+/** `unanimous list`: the transactions that are not settled, a page at a time. */
+import { UnanimousError } from '../../errors.ts'
+import type { InspectedState, InspectedTransaction, Inspection } from '../../recovery/inspection.ts'
+import { byBegin } from '../../xid.ts'
 import { type ExitCode, exitCodeFor } from '../exit-codes.ts'
+import { wholeId } from '../find.ts'
 import type { Io } from '../io.ts'
-import {
-  apartTable,
-  inspectionJson,
-  json,
-  logLine,
-  transactionJson,
-  transactionTable,
-} from '../print.ts'
-import { type SessionOptions, withSession } from '../session.ts'
+import { inspectionJson, json, transactionJson } from '../json.ts'
+import { apartTable, logLine, shortId, transactionTable } from '../print.ts'
+import { type Session, type SessionOptions, withSession } from '../session.ts'
 
 export interface ListOptions extends SessionOptions {
   readonly json?: boolean
+  /** In ms. */
+  readonly olderThan?: number
+  readonly state?: InspectedState
+  readonly limit?: number
+  /** The last id of the page before. */
+  readonly after?: string
 }
 
-export function list(io: Io, options: ListOptions): Promise<ExitCode> {
+const PAGE = 50
+
+export function list(io: Io, { participant, ...options }: ListOptions): Promise<ExitCode> {
   return withSession(io, options, async (session) => {
+    checkParticipant(session, participant)
     const inspection = await session.inspect()
     const { log } = session.config
-    const shown = inspection.transactions.filter(({ state }) => state !== 'settled')
+    const wanted = filter(inspection, options, participant)
+    const page = paged(inspection, wanted, options)
     if (options.json === true) {
-      const transactions = shown.map((each) => transactionJson(each, inspection.atMs))
-      io.out(json(inspection.atMs, { ...inspectionJson(inspection, log), transactions }))
+      const transactions = page.shown.map((each) => transactionJson(each, inspection))
+      const body = { total: wanted.length, next: page.next ?? null, transactions }
+      io.out(json(inspection.atMs, { ...inspectionJson(inspection, log), ...body }))
       return exitCodeFor(inspection)
     }
     io.out(logLine(inspection, log))
-    io.out(shown.length === 0 ? 'Nothing is unsettled.\n' : transactionTable(io, inspection, shown))
+    io.out(
+      page.shown.length === 0
+        ? `${nothing(inspection, wanted)}\n`
+        : transactionTable(io, inspection, page.shown),
+    )
     io.out(apartTable(io, inspection.apart))
-    if (shown.some(({ state }) => state === 'unsettled') && inspection.owner === undefined) {
-      io.err('Next: unanimous recover\n')
-    }
+    tellNext(io, inspection, wanted, page)
     return exitCodeFor(inspection)
   })
+}
+
+/** @throws UnanimousError PARTICIPANT_UNKNOWN */
+function checkParticipant({ registry, config }: Session, name: string | undefined): void {
+  if (name === undefined || registry.has(name)) return
+  throw new UnanimousError('PARTICIPANT_UNKNOWN', `no participant is named ${name}`, {
+    hint: `${config.file} has ${[...registry.keys()].join(', ')}.`,
+  })
+}
+
+/** Settled ones only when asked for by name. */
+function filter(
+  { transactions, atMs }: Inspection,
+  { olderThan = 0, state }: ListOptions,
+  participant: string | undefined,
+): readonly InspectedTransaction[] {
+  return transactions.filter(
+    (each) =>
+      (state === undefined ? each.state !== 'settled' : each.state === state) &&
+      (olderThan === 0 || (each.sinceMs !== undefined && atMs - each.sinceMs >= olderThan)) &&
+      (participant === undefined || each.branches.some((one) => one.participant === participant)),
+  )
+}
+
+interface Page {
+  readonly shown: readonly InspectedTransaction[]
+  /** Where the next page begins: after this id. */
+  readonly next: string | undefined
+}
+
+/** The order of begin never changes, so a page follows the last one whatever was settled meanwhile. */
+function paged(
+  { logId }: Inspection,
+  wanted: readonly InspectedTransaction[],
+  { after, limit = PAGE }: ListOptions,
+): Page {
+  const last = after === undefined ? undefined : wholeId(logId, after)
+  const rest = last === undefined ? wanted : wanted.filter(({ gtrid }) => byBegin(gtrid, last) > 0)
+  const shown = rest.slice(0, limit)
+  return { shown, next: rest.length > shown.length ? shown.at(-1)?.gtrid : undefined }
+}
+
+function nothing(inspection: Inspection, wanted: readonly InspectedTransaction[]): string {
+  if (wanted.length > 0) return 'Nothing comes after that id.'
+  const all = inspection.transactions.some(({ state }) => state !== 'settled')
+  return all ? 'Nothing is like that.' : 'Nothing is unsettled.'
+}
+
+function tellNext(
+  io: Io,
+  inspection: Inspection,
+  wanted: readonly InspectedTransaction[],
+  { shown, next }: Page,
+): void {
+  if (next !== undefined) {
+    const more = `${shown.length} of ${wanted.length} are shown`
+    io.err(`${more}. More: --after ${shortId(next)} with the same options, or --limit.\n`)
+  }
+  if (shown.some(({ state }) => state === 'unsettled') && inspection.owner === undefined) {
+    io.err('Next: unanimous recover\n')
+  }
 }

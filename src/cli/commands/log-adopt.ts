@@ -11,16 +11,21 @@ import type { LogOwner } from '../../log/decision-log.ts'
 import { identityOf, type LockIdentity, readOwner } from '../../log/log-lock.ts'
 import { nodeFileSystem } from '../../log/node-file-system.ts'
 import { adoptLog } from '../../log/open-log.ts'
-import { verifyLog } from '../../log/read-log.ts'
+import { type LogReport, verifyLog } from '../../log/read-log.ts'
 import type { ApartBranch, Inspection } from '../../recovery/inspection.ts'
 import { EXIT, type ExitCode } from '../exit-codes.ts'
 import { type Io, messageLines } from '../io.ts'
+import { apartJson, json } from '../json.ts'
 import { alsoByDirectory, type LogCommandOptions, locateLog, logSeams } from '../log-access.ts'
+import { operatorWord } from '../operator.ts'
 import { shortId, table } from '../print.ts'
 import { type Session, withSession } from '../session.ts'
 
 export interface LogAdoptOptions extends LogCommandOptions {
   readonly apply?: boolean
+  readonly json?: boolean
+  /** Stays on record. */
+  readonly reason?: string
 }
 
 /** @throws UnanimousError LOG_UNREADABLE, LOG_CORRUPT or LOG_LOCKED */
@@ -47,13 +52,46 @@ async function adopt(
   const identity = await identityOf(directory, nodeFileSystem)
   // What the databases hold has to be asked while the log still knows its incarnations.
   const inspection = await inspect?.()
-  io.out(`log ${directory}  una1-${report.logId}\n${IDENTITY[identity]}\n`)
-  if (options.apply === true) {
-    await adoptLog({ ...location, segmentBytes: report.bytes }, logSeams(io))
-    io.out(`${io.paint('green', 'Adopted:')}\n`)
-  } else {
-    io.out(`${io.paint('bold', 'Plan (dry run, nothing was changed):')}\n`)
+  const applied = options.apply === true
+  if (applied) {
+    const word = operatorWord(options.reason ?? 'log adopt --apply')
+    const entry = { ...word, action: 'adopt', gtrid: '' }
+    await adoptLog({ ...location, segmentBytes: report.bytes }, logSeams(io), entry)
   }
+  if (options.json === true) {
+    const log = { directory, logId: report.logId }
+    const keeps = { applied, log, identity, keeps: report.pending }
+    io.out(json(io.clock.now(), { ...keeps, ...foundJson(inspection) }))
+  } else {
+    print(io, { directory, report, identity, inspection, applied })
+  }
+  return exitCode(inspection, options)
+}
+
+function foundJson(inspection: Inspection | undefined): object {
+  if (inspection === undefined) return { orphans: null, copies: null }
+  return {
+    orphans: orphansIn(inspection),
+    copies: copiesIn(inspection).map(apartJson),
+  }
+}
+
+interface Looked {
+  readonly directory: string
+  readonly report: LogReport
+  readonly identity: LockIdentity
+  /** Where the databases were asked. */
+  readonly inspection: Inspection | undefined
+  readonly applied: boolean
+}
+
+function print(io: Io, { directory, report, identity, inspection, applied }: Looked): void {
+  io.out(`log ${directory}  una1-${report.logId}\n${IDENTITY[identity]}\n`)
+  io.out(
+    applied
+      ? `${io.paint('green', 'Adopted:')}\n`
+      : `${io.paint('bold', 'Plan (dry run, nothing was changed):')}\n`,
+  )
   io.out(`  keep    the logged commits that are not settled: ${report.pending}\n`)
   io.out('  forget  every incarnation so far: undecided branches of theirs become orphans\n')
   if (inspection === undefined) {
@@ -61,10 +99,9 @@ async function adopt(
   } else {
     printOrphans(io, inspection)
   }
-  if (options.apply !== true) {
+  if (!applied) {
     io.err('Make sure that no other copy is in use, or will be. Then run again with --apply.\n')
   }
-  return exitCode(inspection, options)
 }
 
 const IDENTITY: Readonly<Record<LockIdentity, string>> = {
@@ -81,13 +118,10 @@ function held(directory: string, { pid, host }: LogOwner): UnanimousError {
 }
 
 function printOrphans(io: Io, inspection: Inspection): void {
-  const orphans = inspection.transactions
-    .filter(({ decision }) => decision === 'none')
-    .flatMap(({ gtrid, branches }) =>
-      branches.map(({ participant, id, bqual }) => [shortId(gtrid), participant, id ?? bqual]),
-    )
+  const orphans = orphansIn(inspection)
   if (orphans.length > 0) {
-    io.out(`${io.paint('bold', 'Orphans, for an operator to end:')}\n${table(orphans, '  ')}`)
+    const rows = orphans.map(({ gtrid, participant, id }) => [shortId(gtrid), participant, id])
+    io.out(`${io.paint('bold', 'Orphans, for an operator to end:')}\n${table(rows, '  ')}`)
   } else if (inspection.participants.every(({ trouble }) => trouble === undefined)) {
     io.out('No database lists a branch that becomes an orphan.\n')
   }
@@ -102,6 +136,20 @@ function printOrphans(io: Io, inspection: Inspection): void {
       'Use the original. If it is lost, end them by hand: it alone knew whether they were decided.',
     ),
   )
+}
+
+function orphansIn({ transactions }: Inspection): readonly Orphan[] {
+  return transactions
+    .filter(({ decision }) => decision === 'none')
+    .flatMap(({ gtrid, branches }) =>
+      branches.map(({ participant, id, bqual }) => ({ gtrid, participant, id: id ?? bqual })),
+    )
+}
+
+interface Orphan {
+  readonly gtrid: string
+  readonly participant: string
+  readonly id: string
 }
 
 function copiesIn({ apart }: Inspection): readonly ApartBranch[] {

@@ -9,8 +9,9 @@ import { type DumpedBatch, dumpLog } from '../../log/read-log.ts'
 import type { LogRecord } from '../../log/record.ts'
 import { EXIT, type ExitCode } from '../exit-codes.ts'
 import type { Io } from '../io.ts'
+import { jsonLine, parsedMeta } from '../json.ts'
 import { type LogCommandOptions, locateLog } from '../log-access.ts'
-import { formatTime, holderOf, jsonLine, parsedMeta, printable, shortId } from '../print.ts'
+import { formatTime, holderOf, printable, shortId } from '../print.ts'
 
 export interface LogDumpOptions extends LogCommandOptions {
   readonly json?: boolean

@@ -12,8 +12,9 @@ import { batchesBehind, dumpLog, type LogReport, verifyLog } from '../../log/rea
 import { NEXT_NAME, SPARE_NAME, segmentNumber } from '../../log/segment-store.ts'
 import { EXIT, type ExitCode } from '../exit-codes.ts'
 import { type Io, messageLines } from '../io.ts'
+import { json, ownerJson } from '../json.ts'
 import { type LogCommandOptions, locateLog } from '../log-access.ts'
-import { holderOf, json, ownerJson, table } from '../print.ts'
+import { holderOf, table } from '../print.ts'
 
 export interface LogVerifyOptions extends LogCommandOptions {
   readonly json?: boolean
@@ -78,8 +79,8 @@ const WHAT: Readonly<Record<Exclude<ListedFile['role'], 'active'>, string>> = {
   other: 'not of the log',
 }
 
-/** What names the lock and its owner is not data. */
-const NO_DATA: readonly string[] = ['lock', 'owner']
+/** What names the lock and its owner, and where the owner listens, is not data. */
+const NO_DATA: readonly string[] = ['lock', 'owner', 'live']
 
 async function list(directory: string, findings: Findings): Promise<readonly ListedFile[]> {
   const names = (await nodeFileSystem.list(directory)).toSorted()

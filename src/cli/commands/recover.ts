@@ -1,38 +1,29 @@
 /**
  * `unanimous recover`: says what recovery would do, and with `--apply` does it.
  *
- * Applying opens the log itself, so it never fights a running coordinator: the lock refuses. The
- * order is the coordinator's: own the log, look for signs of a copy, force an incarnation, settle.
+ * Applying opens the log itself, so it never fights a running coordinator: the lock refuses.
  */
-import { systemRandom } from '../../clock.ts'
-import { UnanimousError } from '../../errors.ts'
+import { messageOf, UnanimousError } from '../../errors.ts'
 import { noFailpoints } from '../../failpoint.ts'
-import type { LogEvent } from '../../log/decision-log.ts'
-import { nodeFileSystem } from '../../log/node-file-system.ts'
-import { openFileDecisionLog } from '../../log/open-log.ts'
-import { firstContact } from '../../recovery/first-contact.ts'
+import type { OperatedLog } from '../../log/decision-log.ts'
 import type { Action, InspectedTransaction, Inspection } from '../../recovery/inspection.ts'
 import { type OnceReport, recoverOnce } from '../../recovery/once.ts'
 import { EXIT, type ExitCode, exitCodeFor } from '../exit-codes.ts'
 import { type Io, messageLines } from '../io.ts'
-import { logEventLines } from '../log-access.ts'
-import {
-  apartTable,
-  inspectionJson,
-  json,
-  logLine,
-  shortId,
-  table,
-  transactionJson,
-  transactionTable,
-} from '../print.ts'
-import { ANSWER_MS, type Session, type SessionOptions, withSession } from '../session.ts'
+import { inspectionJson, json, transactionJson } from '../json.ts'
+import { operatorWord } from '../operator.ts'
+import { ownLog } from '../own-log.ts'
+import { apartTable, logLine, shortId, table, transactionTable } from '../print.ts'
+import { Progress } from '../progress.ts'
+import { type Session, type SessionOptions, withSession } from '../session.ts'
 
 export interface RecoverOptions extends SessionOptions {
   readonly json?: boolean
   readonly apply?: boolean
   /** How long to try again what cannot be settled at once, in ms. */
   readonly wait?: number
+  /** Stays on record with what was settled. */
+  readonly reason?: string
   readonly fromDatabases?: boolean
   /** Log ids, as the operator wrote them. */
   readonly ownerIsDead?: readonly string[]
@@ -74,7 +65,7 @@ async function plan(io: Io, session: Session, options: RecoverOptions): Promise<
   const steps = inspection.transactions.flatMap(stepsOf)
   const others = leftOver(inspection).filter((each) => stepsOf(each).length === 0)
   if (options.json === true) {
-    const left = others.map((each) => transactionJson(each, inspection.atMs))
+    const left = others.map((each) => transactionJson(each, inspection))
     io.out(
       json(inspection.atMs, {
         applied: false,
@@ -125,7 +116,7 @@ async function apply(io: Io, session: Session, options: RecoverOptions): Promise
       applied: true,
       ...inspectionJson(inspection, log),
       done: report.done,
-      left: left.map((each) => transactionJson(each, inspection.atMs)),
+      left: left.map((each) => transactionJson(each, inspection)),
     }
     io.out(json(inspection.atMs, body))
     return exitCodeFor(inspection)
@@ -158,33 +149,65 @@ const DID: { readonly [D in OnceReport['done'][number]['did']]: string } = {
 }
 
 async function settle(io: Io, session: Session, options: RecoverOptions): Promise<OnceReport> {
-  const { registry, events, config, only } = session
-  // Opening a directory without a log would make one.
-  await session.readLog()
-  const seams = {
-    clock: io.clock,
-    random: systemRandom,
-    files: nodeFileSystem,
-    failpoints: noFailpoints,
-  }
-  const onEvent = (event: LogEvent): void => io.err(logEventLines(event))
-  const opened = await openFileDecisionLog(config.log, { ...seams, onEvent }).catch(explainLocked)
+  const { registry, events, only } = session
+  const split = splitByHand(await session.inspect('quiet'))
+  const log = await ownLog(io, session)
+  record(io, session, log, options.reason ?? 'recover --apply')
+  await recordSplit(log, split)
+  const progress = new Progress(io, 'settled')
+  events.on('branch:settled', () => progress.step())
+  events.on('branch:rolled-back', () => progress.step())
   try {
-    await firstContact(registry, opened, io.clock, ANSWER_MS)
-  } catch (cause) {
-    await opened.close()
-    throw cause
+    const parts = { clock: io.clock, failpoints: noFailpoints, registry, log, events }
+    const spared = new Set(split.map(({ gtrid }) => gtrid))
+    return await recoverOnce(parts, { only, waitMs: options.wait ?? 0, spared })
+  } finally {
+    progress.end()
   }
-  const log = await opened.start()
-  return recoverOnce({ ...seams, registry, log, events }, { only, waitMs: options.wait ?? 0 })
 }
 
-function explainLocked(cause: unknown): never {
-  if (!(cause instanceof UnanimousError) || cause.code !== 'LOG_LOCKED') throw cause
-  throw new UnanimousError('LOG_LOCKED', cause.message, {
-    hint: 'A running coordinator recovers by itself: `unanimous list` shows what it has. Otherwise end that process, and run this again.',
-    cause,
-  })
+interface Split {
+  readonly gtrid: string
+  readonly bqual: string
+  readonly known: boolean
+}
+
+/** Branches that have committed by hand with no commit logged. Rolling the others back is for a person. */
+function splitByHand({ transactions, operators }: Inspection): readonly Split[] {
+  return transactions.flatMap(({ gtrid, branches }) =>
+    branches
+      .filter(({ answer }) => answer === 'heuristic-commit')
+      .map(({ bqual }) => {
+        const known = operators.some(
+          (note) => note.action === FOUND && note.gtrid === gtrid && note.bqual === bqual,
+        )
+        return { gtrid, bqual, known }
+      }),
+  )
+}
+
+const FOUND = 'found committed'
+
+async function recordSplit(log: OperatedLog, split: readonly Split[]): Promise<void> {
+  const word = operatorWord('its marker row has committed, and no commit is logged')
+  for (const { gtrid, bqual, known } of split) {
+    if (!known) await log.operator({ ...word, action: FOUND, gtrid, bqual })
+  }
+}
+
+/** Puts it on record with the first branch that is settled: a run that settles nothing is none. */
+function record(io: Io, { events }: Session, log: OperatedLog, reason: string): void {
+  const word = operatorWord(reason)
+  let recorded = false
+  const once = (): void => {
+    if (recorded) return
+    recorded = true
+    log.operator({ ...word, action: 'recover', gtrid: '' }).catch((cause: unknown) => {
+      io.err(messageLines(`warning: not on record: ${messageOf(cause)}`, undefined))
+    })
+  }
+  events.on('branch:settled', once)
+  events.on('branch:rolled-back', once)
 }
 
 function leftOver({ transactions }: Inspection): readonly InspectedTransaction[] {

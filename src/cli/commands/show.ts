@@ -1,20 +1,16 @@
-/** `unanimous show`: one transaction, branch by branch, with the evidence. */
-import { UnanimousError } from '../../errors.ts'
-import type { InspectedTransaction, Inspection } from '../../recovery/inspection.ts'
+/** `unanimous show`: one transaction, its past, its branches, and what may be done about it. */
+import { choicesOf } from '../../recovery/advice.ts'
+import { type HistoryEntry, historyOf } from '../../recovery/history.ts'
+import type {
+  InspectedBranch,
+  InspectedTransaction,
+  Inspection,
+} from '../../recovery/inspection.ts'
 import { EXIT, type ExitCode, exitCodeFor } from '../exit-codes.ts'
-import { type Io, messageLines } from '../io.ts'
-import {
-  branchState,
-  formatAge,
-  formatTime,
-  inspectionJson,
-  json,
-  logLine,
-  printable,
-  shortId,
-  table,
-  transactionJson,
-} from '../print.ts'
+import { find, mustFind } from '../find.ts'
+import type { Io } from '../io.ts'
+import { historyJson, inspectionJson, json, transactionJson } from '../json.ts'
+import { branchState, formatAge, formatTime, logLine, shortId, table } from '../print.ts'
 import { type SessionOptions, withSession } from '../session.ts'
 
 export interface ShowOptions extends SessionOptions {
@@ -26,85 +22,98 @@ export function show(io: Io, id: string, options: ShowOptions): Promise<ExitCode
     const inspection = await session.inspect()
     const { log } = session.config
     const found = find(inspection, id)
-    if (found === undefined) return notFound(io, inspection, id)
+    const gtrid = found?.gtrid ?? forgotten(inspection, id) ?? mustFind(inspection, id).gtrid
+    const history = historyOf(gtrid, found, inspection.operators)
     if (options.json === true) {
-      const transaction = transactionJson(found, inspection.atMs)
-      io.out(json(inspection.atMs, { ...inspectionJson(inspection, log), transaction }))
+      const transaction = found === undefined ? null : transactionJson(found, inspection)
+      const past = history.map(historyJson)
+      io.out(
+        json(inspection.atMs, { ...inspectionJson(inspection, log), transaction, history: past }),
+      )
     } else {
       io.out(logLine(inspection, log))
-      io.out(describe(io, inspection, found))
+      io.out(
+        found === undefined
+          ? `transaction  ${gtrid}\nsettled, and forgotten by the log\n`
+          : facts(found, inspection),
+      )
+      io.out(past(history))
+      if (found !== undefined) io.out(present(io, found, inspection))
     }
+    if (found === undefined) return EXIT.clean
     return exitCodeFor({ ...inspection, transactions: [found], apart: [] })
   })
 }
 
-/** @throws UnanimousError INVALID_OPTION when more than one transaction begins so */
-function find({ transactions }: Inspection, id: string): InspectedTransaction | undefined {
-  const exact = transactions.find(({ gtrid }) => gtrid === id || shortId(gtrid) === id)
-  if (exact !== undefined) return exact
-  const begin = transactions.filter(
-    ({ gtrid }) => gtrid.startsWith(id) || shortId(gtrid).startsWith(id),
-  )
-  if (begin.length <= 1) return begin[0]
-  const some = begin.slice(0, 5).map(({ gtrid }) => shortId(gtrid))
-  throw new UnanimousError('INVALID_OPTION', `${begin.length} transactions begin with ${id}`, {
-    hint: `Give more of the id: ${some.join(', ')}${begin.length > some.length ? ', …' : ''}`,
-  })
+/** A transaction of which only an operator's deeds are still on record. */
+function forgotten({ operators }: Inspection, id: string): string | undefined {
+  return operators.find(
+    ({ gtrid }) => gtrid !== '' && (gtrid.startsWith(id) || shortId(gtrid).startsWith(id)),
+  )?.gtrid
 }
 
-/** Nobody knows it, unless somebody could not be asked. */
-function notFound(io: Io, inspection: Inspection, id: string): ExitCode {
-  const silent = inspection.participants.filter(({ trouble }) => trouble !== undefined)
-  if (silent.length === 0) {
-    throw new UnanimousError(
-      'TRANSACTION_UNKNOWN',
-      `no unsettled transaction has the id ${printable(id)}`,
-      {
-        hint: 'The log forgets a transaction once all of its branches are settled; `unanimous list` shows what is left.',
-      },
-    )
-  }
-  const names = silent.map(({ name }) => name).join(', ')
-  io.err(
-    messageLines(
-      `error: ${printable(id)} was not found, and ${names} could not be asked`,
-      'Run the command again when every participant answers.',
-    ),
-  )
-  return EXIT.unreachable
-}
-
-function describe(io: Io, { atMs, owner }: Inspection, each: InspectedTransaction): string {
+function facts(each: InspectedTransaction, { atMs }: Inspection): string {
+  const { decidedAtMs, place, sinceMs } = each
   const decision =
-    each.decidedAtMs === undefined
+    decidedAtMs === undefined
       ? 'none is logged'
-      : `commit, logged ${formatTime(each.decidedAtMs)} (${formatAge(atMs - each.decidedAtMs)} ago)`
-  const facts = [
+      : `commit, logged ${formatTime(decidedAtMs)} (${formatAge(atMs - decidedAtMs)} ago)`
+  return table([
     ['transaction', each.gtrid],
     ['name', each.name ?? '-'],
     ...(each.meta === undefined ? [] : [['meta', each.meta]]),
     ['state', each.state],
+    ['since', sinceMs === undefined ? 'not known' : formatTime(sinceMs)],
     ['decision', decision],
-  ]
+    ...(place === undefined ? [] : [['logged in', `${place.file} at offset ${place.offset}`]]),
+  ])
+}
+
+function past(history: readonly HistoryEntry[]): string {
+  if (history.length === 0) return ''
+  const rows = history.map((entry) => [
+    formatTime(entry.atMs),
+    entry.kind,
+    entry.participant ?? '',
+    entry.who === undefined
+      ? entry.what
+      : `${entry.what}, by ${entry.who} on ${entry.host}: ${entry.reason}`,
+  ])
+  return `history\n${table(rows, '  ')}`
+}
+
+function present(io: Io, each: InspectedTransaction, { owner }: Inspection): string {
   const branches = each.branches.map((branch) => [
     branch.participant,
     branchState(io, branch),
-    branch.preparedAtMs === undefined ? '' : `prepared ${formatTime(branch.preparedAtMs)}`,
     branch.id ?? branch.bqual,
     `${branch.advice.action}: ${branch.advice.why}`,
   ])
+  const holds = each.branches.flatMap(holdLines)
+  const choices = choicesOf(each, owner !== undefined)
   const advice = [
     ['advice', each.advice.why],
-    ['by hand', byHand(each, owner !== undefined)],
+    ['commit', choices.commit],
+    ['roll back', choices.rollBack],
   ]
-  return `${table(facts)}branches\n${table(branches, '  ')}${table(advice)}`
+  const held = holds.length === 0 ? '' : `holds\n${table(holds, '  ')}`
+  return `now\n${table(branches, '  ')}${held}${table(advice)}`
 }
 
-/** What a person must not do, for the hand is quicker than the thought at night. */
-function byHand({ decision, state }: InspectedTransaction, hasOwner: boolean): string {
-  if (state === 'settled') return 'nothing is left to do'
-  if (state === 'heuristic') return 'compare the databases: the transaction is split, or may be'
-  if (decision === 'commit') return 'rolling any branch back would split the transaction'
-  if (hasOwner) return 'either verb may contradict what the running coordinator decides'
-  return 'committing any branch would split the transaction'
+function holdLines({ participant, holds }: InspectedBranch): readonly (readonly string[])[] {
+  if (holds === undefined) return []
+  const { locks, tables, rows, waiting } = holds
+  const what = [
+    ...(rows === undefined ? [] : [`${rows} rows changed`]),
+    ...(locks === undefined ? [] : [`${locks} locks`]),
+    ...(tables === undefined || tables.length === 0 ? [] : [`in ${tables.join(', ')}`]),
+  ]
+  const waits = waiting.map(({ session, user, waitingMs }) => {
+    const who = user === undefined ? `session ${session}` : `session ${session} of ${user}`
+    return [
+      participant,
+      waitingMs === undefined ? `${who} waits` : `${who} has waited for ${formatAge(waitingMs)}`,
+    ]
+  })
+  return [...(what.length === 0 ? [] : [[participant, what.join(' ')]]), ...waits]
 }

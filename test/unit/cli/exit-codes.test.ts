@@ -30,6 +30,7 @@ function seen(parts: Partial<Inspection>): Inspection {
     participants: [{ name: 'ledger' }],
     transactions: [],
     apart: [],
+    operators: [],
     ...parts,
   }
 }

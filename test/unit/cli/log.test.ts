@@ -49,6 +49,7 @@ async function run(...args: string[]): Promise<{ code: number; out: string; err:
   const code = await runCli(args, {
     cwd: folder,
     clock: systemClock,
+    interactive: false,
     out: (text) => {
       out += text
     },

@@ -1,15 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { errorLines, type Io, redact } from '../../../src/cli/io.ts'
-import {
-  formatAge,
-  inspectionJson,
-  json,
-  printable,
-  shortId,
-  table,
-  transactionJson,
-  transactionTable,
-} from '../../../src/cli/print.ts'
+import { inspectionJson, json, transactionJson } from '../../../src/cli/json.ts'
+import { formatAge, printable, shortId, table, transactionTable } from '../../../src/cli/print.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { UnanimousError } from '../../../src/errors.ts'
 import type { InspectedTransaction, Inspection } from '../../../src/recovery/inspection.ts'
@@ -17,6 +9,7 @@ import type { InspectedTransaction, Inspection } from '../../../src/recovery/ins
 const io: Io = {
   cwd: '/',
   clock: systemClock,
+  interactive: false,
   out: () => undefined,
   err: () => undefined,
   paint: (_, text) => text,
@@ -72,6 +65,7 @@ const INSPECTION: Inspection = {
   ],
   transactions: [TRANSACTION],
   apart: [],
+  operators: [],
 }
 
 describe('for people', () => {
@@ -129,16 +123,16 @@ describe('for programs', () => {
   it('carries the schema version, the time, and each field, also those that are not known', () => {
     const text = json(INSPECTION.atMs, {
       ...inspectionJson(INSPECTION, { directory: '/log' }),
-      transactions: [transactionJson(TRANSACTION, INSPECTION.atMs)],
+      transactions: [transactionJson(TRANSACTION, INSPECTION)],
     })
-    const unasked = { server: null, markers: null, prepared: null }
+    const unasked = { server: null, markers: null, prepared: null, waiting: null }
     expect(JSON.parse(text)).toEqual({
       schemaVersion: 1,
       generatedAt: '2026-01-02T03:10:17.678Z',
       log: { directory: '/log', logId: '0000000000000000', owner: null },
       participants: [
-        { ...INSPECTION.participants[0], trouble: null },
-        { ...INSPECTION.participants[1], trouble: null },
+        { ...INSPECTION.participants[0], waiting: null, trouble: null },
+        { ...INSPECTION.participants[1], waiting: null, trouble: null },
         {
           name: 'archive',
           ...unasked,
@@ -158,6 +152,8 @@ describe('for programs', () => {
           state: 'unsettled',
           decision: 'commit',
           decidedAt: '2026-01-02T03:04:05.678Z',
+          place: null,
+          since: '2026-01-02T03:04:05.678Z',
           ageMs: 372_000,
           branches: [
             {
@@ -168,6 +164,8 @@ describe('for programs', () => {
               preparedAt: null,
               owner: null,
               answer: 'committed',
+              answeredAt: null,
+              holds: null,
               advice: { action: 'leave', why: 'committed' },
             },
             {
@@ -178,10 +176,16 @@ describe('for programs', () => {
               preparedAt: '2026-01-02T03:04:05.668Z',
               owner: 'app',
               answer: null,
+              answeredAt: null,
+              holds: null,
               advice: { action: 'commit', why: 'the commit is logged' },
             },
           ],
           advice: { action: 'commit', why: 'commit shop: the commit is logged' },
+          choices: {
+            commit: 'as decided: `unanimous recover --apply` does it',
+            rollBack: 'against the log, and splits the transaction: ledger has committed',
+          },
         },
       ],
     })

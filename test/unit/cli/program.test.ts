@@ -23,6 +23,7 @@ async function run(...args: string[]): Promise<{ code: number; out: string; err:
   const code = await runCli(args, {
     cwd: folder,
     clock: systemClock,
+    interactive: false,
     out: (text) => {
       out += text
     },
@@ -43,9 +44,13 @@ describe('the command line', () => {
   })
 
   it.each([
+    'status',
     'list',
     'show',
+    'orphans',
     'recover',
+    'resolve',
+    'forget',
     'doctor',
     'init',
     'log verify',
@@ -67,6 +72,13 @@ describe('the command line', () => {
     [['show'], 'missing required argument'],
     [['recover', '--wait', 'long', '--apply'], 'A time has a unit'],
     [['recover', '--wait', '5s'], '--wait is for --apply'],
+    [['list', '--limit', '0'], 'It is a number from 1'],
+    [['list', '--state', 'lost'], 'Allowed choices are unsettled'],
+    [['resolve', 'x', '--commit'], "required option '--reason <text>'"],
+    [['resolve', 'x', '--commit', '--rollback', '--reason', 'y'], 'cannot be used with'],
+    [['resolve', 'x', '--reason', 'y'], 'either --commit or --rollback is needed'],
+    [['resolve', 'x', '--commit', '--reason', ' '], 'the reason is empty'],
+    [['forget', 'x'], "required option '--reason <text>'"],
     [['log'], 'Usage: unanimous log'],
     [['log', 'repair'], 'unknown command'],
     [[], 'Usage: unanimous'],
@@ -76,7 +88,7 @@ describe('the command line', () => {
     expect(err).toContain(message)
   })
 
-  it.each(['list', 'recover', 'doctor', 'init'])(
+  it.each(['status', 'list', 'orphans', 'recover', 'doctor', 'init'])(
     '%s without a configuration says how to write one',
     async (name) => {
       const { code, out, err } = await run(name)

@@ -101,7 +101,8 @@ describe('a request', () => {
       bqual: 'ledger',
       did: 'committed' as const,
     }))
-    const inspection = { atMs: 1, logId: 'l', owner: undefined, participants: [], apart: [] }
+    const looked = { atMs: 1, logId: 'l', owner: undefined, participants: [], operators: [] }
+    const inspection = { ...looked, apart: [] }
     const { directory } = await served({
       recover: async (_params, tell) => {
         for (let from = 0; from < 200; from += 100)

@@ -16,6 +16,8 @@ const OWNER: LogOwner = { pid: 4121, host: 'pay-1', sinceMs: 0 }
 interface Logged {
   readonly record: CommitRecord
   readonly answers: Map<string, BranchAnswer>
+  readonly answeredAtMs: Map<string, number>
+  readonly place: { readonly file: string; readonly offset: number }
 }
 
 function world() {
@@ -39,6 +41,7 @@ function world() {
     return {
       logId: LOG_ID,
       pending: [...pending.values()],
+      operators: [],
       standing: ({ epoch }) => (epoch < 1 ? 'forgotten' : epoch === 1 ? 'older' : 'alien'),
       owner: log.owner,
     }
@@ -54,7 +57,12 @@ function world() {
       marker: false,
     }))
     const record = { gtrid: id, decidedAtMs: clock.now() - 90_000, name: 'transfer', branches }
-    const logged = { record, answers: new Map<string, BranchAnswer>() }
+    const logged = {
+      record,
+      answers: new Map<string, BranchAnswer>(),
+      answeredAtMs: new Map<string, number>(),
+      place: { file: 'segment-0000000001.log', offset: 16_384 },
+    }
     pending.set(id, logged)
     return logged
   }
@@ -229,6 +237,38 @@ describe('inspect', () => {
     const { answers } = logCommit(gtrid(1), 'ledger', 'shop')
     answers.set('ledger', 'committed').set('shop', 'committed-unproven')
     expect((await look()).transactions).toMatchObject([{ state: 'settled' }])
+  })
+
+  it('reports a branch that committed although no commit is logged: its marker proves it', async () => {
+    const { look, prepare, ledger, shop, gtrid, trace } = world()
+    ledger.script.markers = true
+    shop.script.markers = true
+    prepare(ledger, gtrid(1))
+    prepare(ledger, gtrid(2))
+    shop.committed.add(gid({ gtrid: gtrid(1), bqual: 'shop' }))
+    const { transactions } = await look()
+    expect(transactions).toMatchObject([
+      {
+        state: 'heuristic',
+        decision: 'none',
+        branches: [
+          { participant: 'ledger', state: 'prepared', advice: { action: 'report' } },
+          { participant: 'shop', state: 'not listed', answer: 'heuristic-commit' },
+        ],
+      },
+      { state: 'unsettled', advice: { action: 'roll back' } },
+    ])
+    // Read before the log, a marker could be of a commit that was logged meanwhile.
+    expect(trace.lastIndexOf('read log')).toBeLessThan(trace.indexOf('ledger markers'))
+  })
+
+  it('takes no marker for a hand while a process that may decide holds the log', async () => {
+    const { look, log, prepare, ledger, shop, gtrid } = world()
+    log.owner = OWNER
+    shop.script.markers = true
+    prepare(ledger, gtrid(1))
+    shop.committed.add(gid({ gtrid: gtrid(1), bqual: 'shop' }))
+    expect((await look()).transactions).toMatchObject([{ state: 'live' }])
   })
 
   it('lists apart what this log cannot speak for', async () => {

@@ -45,6 +45,15 @@ function world(script: Script = {}) {
 }
 
 describe('recover once', () => {
+  it('leaves a transaction that was split by hand to a person', async () => {
+    const { ledger, gtrid, prepare, run } = world()
+    prepare(ledger, gtrid(1))
+    prepare(ledger, gtrid(2))
+    const { done } = await run({ spared: new Set([gtrid(1)]) })
+    expect(done).toMatchObject([{ gtrid: gtrid(2), did: 'rolled-back' }])
+    expect(ledger.prepared.size).toBe(1)
+  })
+
   it('commits what is logged, rolls back the rest, and closes the log', async () => {
     const { ledger, shop, log, trace, gtrid, prepare, logCommit, run } = world()
     logCommit(gtrid(1))
