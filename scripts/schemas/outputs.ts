@@ -9,6 +9,7 @@ import { z } from 'zod'
 import {
   Answer,
   Apart,
+  Coordinator,
   count,
   Done,
   Extent,
@@ -39,6 +40,8 @@ export const OUTPUTS = {
   status: z.object({
     ...Header,
     log: Log.extend({ sound: z.boolean(), files: count, bytes: count }),
+    /** The one that runs, when it answers. */
+    coordinator: Coordinator.nullable(),
     participants: list(Participant),
     unsettled: z.object({ count, oldestMs: count.nullable() }),
     heuristic: z.object({ count }),
@@ -60,6 +63,16 @@ export const OUTPUTS = {
     ...Look,
     transaction: Transaction.nullable(),
     history: list(HistoryEntry),
+    /** What the running coordinator works on under that id. */
+    running: list(
+      z.object({
+        gtrid: text,
+        name: text.nullable(),
+        state: text,
+        ageMs: count,
+        participants: list(text),
+      }),
+    ),
   }),
   recover: z.union([
     z.object({
@@ -115,6 +128,13 @@ export const OUTPUTS = {
     ...Header,
     ...Look,
     apart: list(Apart.extend({ byHand: z.object({ commit: text, rollBack: text }).nullable() })),
+  }),
+  drain: z.object({
+    ...Header,
+    applied: z.boolean(),
+    directory: text,
+    coordinator: Coordinator.nullable(),
+    report: z.object({ ended: count, aborted: count, running: count, left: count }).nullable(),
   }),
   doctor: z.object({
     ...Header,

@@ -7,6 +7,13 @@ export const text = z.string()
 export const count = z.number().int().min(0)
 
 export const Header = { schemaVersion: z.literal(1), generatedAt: time }
+export const Coordinator = z.object({
+  state: z.enum(['open', 'draining', 'stopped']),
+  running: count,
+  oldestRunningMs: count.nullable(),
+  decisions: count,
+  stoppedBy: z.object({ code: text, message: text, hint: text.nullable() }).nullable(),
+})
 export const Trouble = z.object({ code: text, message: text, hint: text.nullable() })
 export const Owner = z.object({ pid: count, host: text, since: time })
 export const Log = z.object({ directory: text, logId: text, owner: Owner.nullable() })

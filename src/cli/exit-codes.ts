@@ -56,6 +56,7 @@ export function exitCodeOf(cause: unknown): ExitCode {
     case 'LOG_UNSAFE':
       return EXIT.usage
     case 'PARTICIPANT_UNREACHABLE':
+    case 'COORDINATOR_UNREACHABLE':
     case 'PARTICIPANT_UNFIT':
       return EXIT.unreachable
     case 'LOG_LOCKED':

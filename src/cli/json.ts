@@ -1,6 +1,7 @@
 /** What `--json` prints: schema version 1, described in scripts/schemas. */
 import type { LogDirectory } from '../coordinator/location.ts'
 import type { UnanimousError } from '../errors.ts'
+import type { LiveRunning, LiveStatus } from '../live/wire.ts'
 import type { LogOwner } from '../log/decision-log.ts'
 import type { SeenHold, SeenWait } from '../participant/participant.ts'
 import { choicesOf } from '../recovery/advice.ts'
@@ -67,6 +68,21 @@ export function participantJson(each: InspectedParticipant): object {
     waiting: each.waiting?.map(waitJson) ?? null,
     trouble: each.trouble === undefined ? null : troubleJson(each.trouble),
   }
+}
+
+export function coordinatorJson(status: LiveStatus): object {
+  return {
+    state: status.state,
+    running: status.running,
+    oldestRunningMs:
+      status.oldestRunningMs === undefined ? null : Math.round(status.oldestRunningMs),
+    decisions: status.decisions,
+    stoppedBy: status.stoppedBy === undefined ? null : troubleJson(status.stoppedBy),
+  }
+}
+
+export function runningJson({ gtrid, name, state, ageMs, participants }: LiveRunning): object {
+  return { gtrid, name: name ?? null, state, ageMs: Math.round(ageMs), participants }
 }
 
 export function ownerJson(owner: LogOwner | undefined): object | null {

@@ -36,7 +36,7 @@ function explainLocked(cause: unknown): never {
 /** What to do about a coordinator that runs. */
 function heldByCoordinator(message: string, cause?: unknown): UnanimousError {
   return new UnanimousError('LOG_LOCKED', message, {
-    hint: 'A running coordinator recovers by itself: `unanimous list` shows what it has. Otherwise end that process, and run this again.',
+    hint: 'A running coordinator recovers by itself: `unanimous list` shows what it has. To act on its log yourself, end that process first.',
     cause,
   })
 }

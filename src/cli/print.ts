@@ -1,6 +1,7 @@
 /** How things look to people: tables and lines. What programs read is in json.ts. */
 import Table from 'cli-table3'
 import type { LogDirectory } from '../coordinator/location.ts'
+import type { LiveStatus } from '../live/wire.ts'
 import type { LogOwner } from '../log/decision-log.ts'
 import type {
   ApartBranch,
@@ -79,6 +80,19 @@ export function logLine({ owner, logId }: Inspection, { directory }: LogDirector
 export function holderOf(owner: LogOwner | undefined): string {
   if (owner === undefined) return 'no process holds it'
   return `held by process ${owner.pid} on ${owner.host} since ${formatTime(owner.sinceMs)}`
+}
+
+/** How a running coordinator is. */
+export function coordinatorLine({
+  state,
+  running,
+  oldestRunningMs,
+  stoppedBy,
+}: LiveStatus): string {
+  const oldest =
+    oldestRunningMs === undefined ? '' : `, the oldest for ${formatAge(oldestRunningMs)}`
+  const why = stoppedBy === undefined ? '' : `: ${stoppedBy.message}`
+  return `${state}${why}, ${running} running${oldest}`
 }
 
 export function transactionTable(

@@ -6,6 +6,7 @@ import { createRequire } from 'node:module'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { InspectedState } from '../recovery/inspection.ts'
 import type { DoctorOptions } from './commands/doctor.ts'
+import type { DrainOptions } from './commands/drain.ts'
 import type { ForgetOptions } from './commands/forget.ts'
 import type { InitOptions } from './commands/init.ts'
 import type { ListOptions } from './commands/list.ts'
@@ -116,7 +117,7 @@ const ID = 'the id, or enough of its beginning: of the whole gtrid or as `list` 
 /** What changes something, when `--apply` is given. */
 function addActs(root: Command, io: Io, ended: Ended): void {
   command(root, 'recover', 'settle what a dead coordinator left; a dry run unless --apply is given')
-    .option('--apply', 'do it: needs the log for itself, so no coordinator may run on it')
+    .option('--apply', 'do it: through the coordinator that runs, or on the log itself')
     .option(
       '--wait <time>',
       'with --apply: how long to try again, such as 500ms, 30s or 5m',
@@ -148,6 +149,7 @@ function addActs(root: Command, io: Io, ended: Ended): void {
       ended(await recover(io, options))
     })
   addByHand(root, io, ended)
+  addDrain(root, io, ended)
 }
 
 /** What a person decides. */
@@ -183,6 +185,23 @@ function addByHand(root: Command, io: Io, ended: Ended): void {
     .action(async (id: string, options: ForgetOptions) => {
       const { forget } = await import('./commands/forget.ts')
       ended(await forget(io, id, options))
+    })
+}
+
+/** The coordinator that runs. */
+function addDrain(root: Command, io: Io, ended: Ended): void {
+  command(
+    root,
+    'drain',
+    'let the running coordinator come to rest; a dry run unless --apply is given',
+  )
+    .option('--wait <time>', 'how long what runs may still take, such as 30s', duration, 10_000)
+    .option('--apply', 'do it: from then on it begins no transaction')
+    .option('--json', 'print JSON')
+    .addHelpText('after', examples('unanimous drain --wait 30s --apply'))
+    .action(async (options: DrainOptions) => {
+      const { drain } = await import('./commands/drain.ts')
+      ended(await drain(io, options))
     })
 }
 

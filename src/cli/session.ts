@@ -2,6 +2,8 @@
 import { resolve } from 'node:path'
 import { UnanimousError } from '../errors.ts'
 import { Events } from '../events.ts'
+import { askLive } from '../live/client.ts'
+import type { LiveRequest, LiveRequests, Part } from '../live/wire.ts'
 import type { LogSnapshot } from '../log/decision-log.ts'
 import { nodeFileSystem } from '../log/node-file-system.ts'
 import { readLog } from '../log/read-log.ts'
@@ -28,6 +30,8 @@ export class Session {
   /** The only participant that is asked. */
   readonly only: string | undefined
   readonly #io: Io
+  /** The coordinator did not answer: it is not waited for again. */
+  #isSilent = false
 
   constructor(io: Io, config: LoadedConfig, only: string | undefined) {
     this.#io = io
@@ -65,17 +69,62 @@ export class Session {
     }
   }
 
-  /** Looks at everything, changes nothing. Participants that could not be asked are told to stderr. */
+  /**
+   * What the coordinator that holds the log says: it alone knows what is live. `undefined` when none
+   * runs, or when it does not answer, which is told to stderr.
+   *
+   * @throws UnanimousError what the coordinator refuses with
+   */
+  async ask<N extends LiveRequest>(
+    request: N,
+    params: LiveRequests[N]['params'],
+    onPart: (part: Part) => void = () => undefined,
+  ): Promise<LiveRequests[N]['result'] | undefined> {
+    const { directory } = this.config.log
+    if (this.#isSilent) return undefined
+    try {
+      const answer = await askLive(directory, request, params, { clock: this.#io.clock, onPart })
+      return answer.kind === 'answered' ? answer.result : undefined
+    } catch (cause) {
+      if (!(cause instanceof UnanimousError) || cause.code !== 'COORDINATOR_UNREACHABLE')
+        throw cause
+      this.#io.err(messageLines(`warning: ${cause.message}`, cause.hint))
+      this.#isSilent = true
+      return undefined
+    }
+  }
+
+  /**
+   * Looks at everything, changes nothing: through the coordinator that holds the log, or without it.
+   * Participants that could not be asked are told to stderr.
+   */
   async inspect(troubles: 'told' | 'quiet' = 'told'): Promise<Inspection> {
-    const inspection = await inspect({
+    const only = this.only === undefined ? {} : { participant: this.only }
+    const live = await this.ask('list', only)
+    const inspection = live === undefined ? await this.#look() : await this.placed(live)
+    if (troubles === 'told') this.tellTroubles(inspection.participants)
+    return inspection
+  }
+
+  /** A coordinator answers from memory; where the log has it, and what operators did, is in its files. */
+  async placed(inspection: Inspection): Promise<Inspection> {
+    const { pending, operators = [] } = await this.readLog()
+    const logged = new Map(pending.map((each) => [each.record.gtrid, each]))
+    const transactions = inspection.transactions.map((each) => {
+      const place = logged.get(each.gtrid)?.place
+      return place === undefined ? each : { ...each, place }
+    })
+    return { ...inspection, transactions, operators }
+  }
+
+  #look(): Promise<Inspection> {
+    return inspect({
       registry: this.registry,
       clock: this.#io.clock,
       readLog: () => this.readLog(),
       answerMs: ANSWER_MS,
       only: this.only,
     })
-    if (troubles === 'told') this.tellTroubles(inspection.participants)
-    return inspection
   }
 
   /** Tells stderr which participants could not be asked, and why. */

@@ -97,13 +97,13 @@ function nothingPrepared(branches: readonly InspectedBranch[]): UnanimousError {
   })
 }
 
-function againstDecision({ decision, gtrid }: InspectedTransaction): UnanimousError {
+function againstDecision({ decision, gtrid, state }: InspectedTransaction): UnanimousError {
   const message =
     decision === 'commit'
       ? `the commit of ${gtrid} is logged: rolling a branch back would split the transaction`
       : `no commit of ${gtrid} is logged, which means abort: committing a branch may split the transaction`
   return new UnanimousError('AGAINST_DECISION', message, {
-    hint: `\`unanimous recover --apply\` carries out what was decided. To act against it all the same: --force-against-log --confirm ${gtrid}.`,
+    hint: `${state === 'heuristic' ? 'Another branch of it has committed by hand.' : '`unanimous recover --apply` carries out what was decided.'} To act against it all the same: --force-against-log --confirm ${gtrid}.`,
   })
 }
 

@@ -13,6 +13,7 @@ import { z } from 'zod'
 import { cliProject, collect } from '../support/cli-project.ts'
 import { testDatabases } from '../support/databases.ts'
 import { copyLog } from '../support/folder.ts'
+import { expectOutput } from '../support/json-output.ts'
 
 const { postgres, mysql } = await testDatabases()
 const ledger = new Pool({ connectionString: postgres.url, max: 2 })
@@ -323,7 +324,7 @@ describe('after a crash before the decision', () => {
 })
 
 describe('while a coordinator runs', () => {
-  it('list tells its transactions from abandoned ones: 0; recover --apply refuses: 6', async () => {
+  it('list tells its transactions from abandoned ones: 0; recover --apply asks it', async () => {
     const application = await project.stopAt('prepare:after-all')
     const list = await project.cli('list')
     expect([list.code, list.err]).toEqual([0, ''])
@@ -331,15 +332,34 @@ describe('while a coordinator runs', () => {
     expect(list.out).toContain(`leave ledger and shop: live in process ${application.pid} on`)
     const { log } = await listed()
     expect(log.owner?.pid).toBe(application.pid)
-    const { code, out, err } = await project.cli('recover', '--apply')
-    expect([code, out]).toEqual([6, ''])
-    expect(err).toContain(`held by process ${application.pid} on `)
-    expect(err).toContain('A running coordinator recovers by itself')
+    const asked = await project.cli('recover', '--apply', '--json')
+    expect([asked.code, asked.err]).toEqual([0, ''])
+    expectOutput('recover', asked.out)
+    const drain = await project.cli('drain', '--json')
+    expectOutput('drain', drain.out)
+    expect([drain.code, JSON.parse(drain.out)]).toMatchObject([
+      3,
+      { applied: false, coordinator: { state: 'open', running: 1 }, report: null },
+    ])
     expect((await inDatabases(log.logId)).prepared).toEqual(['ledger', 'shop'])
     await application.kill()
     expect((await project.cli('list')).code).toBe(3)
     expect((await project.cli('recover', '--apply', '--wait', '10s')).code).toBe(0)
     expect(await inDatabases(log.logId)).toEqual({ prepared: [], rows: [] })
+  })
+})
+
+describe('while a coordinator is stopped', () => {
+  it('nobody fights it for the log: 6, and what to do', async () => {
+    const application = await project.stopAt('prepare:after-all')
+    process.kill(application.pid, 'SIGSTOP')
+    const { code, out, err } = await project.cli('recover', '--apply')
+    expect([code, out]).toEqual([6, ''])
+    expect(err).toContain('has not answered for 10 s')
+    expect(err).toContain(`held by process ${application.pid} on `)
+    expect(err).toContain('A running coordinator recovers by itself')
+    process.kill(application.pid, 'SIGCONT')
+    await application.kill()
   })
 })
 

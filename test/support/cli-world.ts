@@ -52,9 +52,15 @@ export async function createEntries(ledger: pg.Pool, shop: MysqlPool): Promise<v
   )
 }
 
-/** Call at the top of a test file. */
-export async function cliWorld(): Promise<CliWorld> {
-  const databases = await testDatabases()
+/**
+ * Call at the top of a test file.
+ *
+ * @param shopUrl - of an empty database on a server of the file's own
+ */
+export async function cliWorld(shopUrl?: string): Promise<CliWorld> {
+  const shared = await testDatabases()
+  const mysql = { ...shared.mysql, url: shopUrl ?? shared.mysql.url }
+  const databases = { ...shared, mysql }
   const ledger = new pg.Pool({ connectionString: databases.postgres.url, max: 2 })
   const shop = createPool({ uri: databases.mysql.url, connectionLimit: 2 })
   afterAll(() => Promise.all([ledger.end(), shop.end()]))

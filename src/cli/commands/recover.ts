@@ -1,13 +1,15 @@
 /**
  * `unanimous recover`: says what recovery would do, and with `--apply` does it.
  *
- * Applying opens the log itself, so it never fights a running coordinator: the lock refuses.
+ * Applying asks the coordinator that runs to recover now; without one it opens the log itself, and the
+ * lock decides who may.
  */
 import { messageOf, UnanimousError } from '../../errors.ts'
 import { noFailpoints } from '../../failpoint.ts'
 import type { OperatedLog } from '../../log/decision-log.ts'
 import type { Action, InspectedTransaction, Inspection } from '../../recovery/inspection.ts'
-import { type OnceReport, recoverOnce } from '../../recovery/once.ts'
+import { type Done, type OnceReport, recoverOnce } from '../../recovery/once.ts'
+import { byBegin } from '../../xid.ts'
 import { EXIT, type ExitCode, exitCodeFor } from '../exit-codes.ts'
 import { type Io, messageLines } from '../io.ts'
 import { inspectionJson, json, transactionJson } from '../json.ts'
@@ -107,8 +109,9 @@ function planCode(inspection: Inspection, steps: readonly Step[]): ExitCode {
 }
 
 async function apply(io: Io, session: Session, options: RecoverOptions): Promise<ExitCode> {
-  const report = await settle(io, session, options)
-  const inspection = await session.inspect()
+  const asked = await settleLive(io, session, options)
+  const report = asked ?? (await settle(io, session, options))
+  const inspection = asked?.inspection ?? (await session.inspect())
   const { log } = session.config
   const left = leftOver(inspection)
   if (options.json === true) {
@@ -123,11 +126,9 @@ async function apply(io: Io, session: Session, options: RecoverOptions): Promise
   }
   io.out(logLine(inspection, log))
   if (report.done.length > 0) {
-    const rows = report.done.map(({ did, gtrid, participant }) => [
-      DID[did],
-      shortId(gtrid),
-      participant,
-    ])
+    const rows = report.done
+      .toSorted(byTransaction)
+      .map(({ did, gtrid, participant }) => [DID[did], shortId(gtrid), participant])
     io.out(`${io.paint('bold', 'Done:')}\n${table(rows, '  ')}`)
   } else if (left.length === 0) {
     io.out('There was nothing to do.\n')
@@ -140,12 +141,42 @@ async function apply(io: Io, session: Session, options: RecoverOptions): Promise
   return exitCodeFor(inspection)
 }
 
+/** Databases are settled side by side, and a person reads transaction by transaction. */
+function byTransaction(a: Done, b: Done): number {
+  return byBegin(a.gtrid, b.gtrid) || (a.participant < b.participant ? -1 : 1)
+}
+
 const DID: { readonly [D in OnceReport['done'][number]['did']]: string } = {
   committed: 'committed',
   'committed-unproven': 'committed (unproven)',
   'heuristic-rollback': 'found rolled back against the decision',
   'heuristic-hazard': 'found gone, its end unknown',
   'rolled-back': 'rolled back',
+}
+
+/** Through the coordinator that runs: it has what recovery needs, and is never fought for the log. */
+async function settleLive(
+  io: Io,
+  session: Session,
+  { wait }: RecoverOptions,
+): Promise<(Pick<OnceReport, 'done' | 'unsettled'> & { inspection: Inspection }) | undefined> {
+  const { only } = session
+  const progress = new Progress(io, 'settled')
+  try {
+    const params = {
+      ...(only === undefined ? {} : { participant: only }),
+      ...(wait === undefined ? {} : { waitMs: wait }),
+    }
+    const answer = await session.ask('recover', params, ({ done = [] }) => {
+      for (const _ of done) progress.step()
+    })
+    if (answer === undefined) return undefined
+    const inspection = await session.placed(answer.inspection)
+    session.tellTroubles(inspection.participants)
+    return { done: answer.done, unsettled: new Map(), inspection }
+  } finally {
+    progress.end()
+  }
 }
 
 async function settle(io: Io, session: Session, options: RecoverOptions): Promise<OnceReport> {

@@ -1,4 +1,5 @@
 /** `unanimous show`: one transaction, its past, its branches, and what may be done about it. */
+import type { LiveRunning } from '../../live/wire.ts'
 import { choicesOf } from '../../recovery/advice.ts'
 import { type HistoryEntry, historyOf } from '../../recovery/history.ts'
 import type {
@@ -9,9 +10,9 @@ import type {
 import { EXIT, type ExitCode, exitCodeFor } from '../exit-codes.ts'
 import { find, mustFind } from '../find.ts'
 import type { Io } from '../io.ts'
-import { historyJson, inspectionJson, json, transactionJson } from '../json.ts'
+import { historyJson, inspectionJson, json, runningJson, transactionJson } from '../json.ts'
 import { branchState, formatAge, formatTime, logLine, shortId, table } from '../print.ts'
-import { type SessionOptions, withSession } from '../session.ts'
+import { type Session, type SessionOptions, withSession } from '../session.ts'
 
 export interface ShowOptions extends SessionOptions {
   readonly json?: boolean
@@ -22,27 +23,58 @@ export function show(io: Io, id: string, options: ShowOptions): Promise<ExitCode
     const inspection = await session.inspect()
     const { log } = session.config
     const found = find(inspection, id)
-    const gtrid = found?.gtrid ?? forgotten(inspection, id) ?? mustFind(inspection, id).gtrid
+    const running = await runningAs(session, inspection, found?.gtrid ?? id)
+    const gtrid =
+      found?.gtrid ??
+      running[0]?.gtrid ??
+      forgotten(inspection, id) ??
+      mustFind(inspection, id).gtrid
     const history = historyOf(gtrid, found, inspection.operators)
     if (options.json === true) {
       const transaction = found === undefined ? null : transactionJson(found, inspection)
       const past = history.map(historyJson)
       io.out(
-        json(inspection.atMs, { ...inspectionJson(inspection, log), transaction, history: past }),
+        json(inspection.atMs, {
+          ...inspectionJson(inspection, log),
+          transaction,
+          history: past,
+          running: running.map(runningJson),
+        }),
       )
     } else {
       io.out(logLine(inspection, log))
-      io.out(
-        found === undefined
-          ? `transaction  ${gtrid}\nsettled, and forgotten by the log\n`
-          : facts(found, inspection),
-      )
+      if (found !== undefined) io.out(facts(found, inspection))
+      else if (running.length === 0) {
+        io.out(`transaction  ${gtrid}\nsettled, and forgotten by the log\n`)
+      }
+      if (running.length > 0) io.out(runningTable(running))
       io.out(past(history))
       if (found !== undefined) io.out(present(io, found, inspection))
     }
     if (found === undefined) return EXIT.clean
     return exitCodeFor({ ...inspection, transactions: [found], apart: [] })
   })
+}
+
+/** What the coordinator that runs works on under that id, whether or not it has prepared anything. */
+async function runningAs(
+  session: Session,
+  { owner }: Inspection,
+  id: string,
+): Promise<readonly LiveRunning[]> {
+  if (owner === undefined) return []
+  return (await session.ask('show', { id }))?.running ?? []
+}
+
+function runningTable(running: readonly LiveRunning[]): string {
+  const rows = running.map(({ gtrid, name, state, ageMs, participants }) => [
+    shortId(gtrid),
+    name ?? '-',
+    state,
+    formatAge(ageMs),
+    participants.join(', '),
+  ])
+  return `running\n${table(rows, '  ')}`
 }
 
 /** A transaction of which only an operator's deeds are still on record. */

@@ -1,5 +1,7 @@
 /** `unanimous status`: one screen, and what to type next. */
 import type { LogDirectory } from '../../coordinator/location.ts'
+import type { LiveStatus } from '../../live/wire.ts'
+import type { OperatorNote } from '../../log/decision-log.ts'
 import { nodeFileSystem } from '../../log/node-file-system.ts'
 import { verifyLog } from '../../log/read-log.ts'
 import type {
@@ -10,8 +12,16 @@ import type {
 } from '../../recovery/inspection.ts'
 import { type ExitCode, exitCodeFor } from '../exit-codes.ts'
 import type { Io } from '../io.ts'
-import { inspectionJson, json } from '../json.ts'
-import { formatAge, formatBytes, formatTime, holderOf, shortId, table } from '../print.ts'
+import { coordinatorJson, inspectionJson, json } from '../json.ts'
+import {
+  coordinatorLine,
+  formatAge,
+  formatBytes,
+  formatTime,
+  logLine,
+  shortId,
+  table,
+} from '../print.ts'
 import { type SessionOptions, withSession } from '../session.ts'
 
 export interface StatusOptions extends SessionOptions {
@@ -24,10 +34,10 @@ export function status(io: Io, options: StatusOptions): Promise<ExitCode> {
     const inspection = await session.inspect()
     const { log } = session.config
     const disk = await onDisk(log)
-    const next = nextSteps(inspection, disk)
-    if (options.json === true)
-      io.out(json(inspection.atMs, statusJson(inspection, log, disk, next)))
-    else print(io, inspection, log, disk, next)
+    const live = await session.ask('status', {})
+    const seen: Seen = { inspection, log, disk, live, next: nextSteps(inspection, disk) }
+    if (options.json === true) io.out(json(inspection.atMs, statusJson(seen)))
+    else print(io, seen)
     return exitCodeFor(inspection)
   })
 }
@@ -40,12 +50,15 @@ interface Disk {
 
 async function onDisk({ directory }: LogDirectory): Promise<Disk> {
   const { repairable } = await verifyLog(directory, nodeFileSystem)
-  const names = await nodeFileSystem.list(directory)
+  const names = (await nodeFileSystem.list(directory)).filter((name) => !NO_DATA.includes(name))
   const stats = await Promise.all(names.map((name) => nodeFileSystem.stat(`${directory}/${name}`)))
   const sizes = stats.flatMap((stat) => (stat === undefined || stat.size === 0 ? [] : [stat.size]))
   const bytes = sizes.reduce((sum, size) => sum + size, 0)
   return { files: sizes.length, bytes, sound: repairable.length === 0 }
 }
+
+/** What names the lock and its owner, and where the owner listens. */
+const NO_DATA: readonly string[] = ['lock', 'owner', 'live']
 
 function count({ transactions }: Inspection, state: InspectedState): number {
   return transactions.filter((each) => each.state === state).length
@@ -79,77 +92,76 @@ function nextSteps(inspection: Inspection, disk: Disk): readonly string[] {
   ]
 }
 
-function statusJson(
-  inspection: Inspection,
-  location: LogDirectory,
-  disk: Disk,
-  next: readonly string[],
-): object {
+interface Seen {
+  readonly inspection: Inspection
+  readonly log: LogDirectory
+  readonly disk: Disk
+  readonly live: LiveStatus | undefined
+  readonly next: readonly string[]
+}
+
+function statusJson({ inspection, log: location, disk, live, next }: Seen): object {
   const { log, participants } = inspectionJson(inspection, location)
-  const last = inspection.operators.at(-1)
   return {
     log: { ...log, ...disk },
+    coordinator: live === undefined ? null : coordinatorJson(live),
     participants,
     unsettled: { count: count(inspection, 'unsettled'), oldestMs: oldestMs(inspection) ?? null },
     heuristic: { count: count(inspection, 'heuristic') },
     live: { count: count(inspection, 'live') },
     apart: Object.fromEntries(KINDS.map((kind) => [kind, apartOf(inspection, kind)])),
-    lastOperator:
-      last === undefined
-        ? null
-        : {
-            at: formatTime(last.atMs),
-            action: last.action,
-            gtrid: last.gtrid,
-            who: last.who,
-            host: last.host,
-            reason: last.reason,
-          },
+    lastOperator: lastJson(inspection.operators.at(-1)),
     next,
   }
 }
 
-function print(
-  io: Io,
-  inspection: Inspection,
-  { directory }: LogDirectory,
-  disk: Disk,
-  next: readonly string[],
-): void {
-  const { owner, logId, participants, operators, atMs } = inspection
-  const size = `${formatBytes(disk.bytes)} in ${disk.files} files`
+function lastJson(last: OperatorNote | undefined): object | null {
+  if (last === undefined) return null
+  const { atMs, action, gtrid, who, host, reason } = last
+  return { at: formatTime(atMs), action, gtrid, who, host, reason }
+}
+
+function print(io: Io, { inspection, log, disk, live, next }: Seen): void {
+  io.out(logLine(inspection, log))
   const sound = disk.sound ? io.paint('green', 'sound') : io.paint('yellow', 'repairable')
   const rows = [
-    ['log', directory, `una1-${logId}`, `${size}, ${sound}`],
-    ['owner', holderOf(owner)],
-    ...participants.map((one) => participantRow(io, one)),
+    ['log', sound, `${formatBytes(disk.bytes)} in ${disk.files} files`],
+    ...inspection.participants.map((one) => participantRow(io, one)),
   ]
+  io.out(table(rows))
+  io.out(table(factRows(io, inspection, live)))
+  if (next.length > 0) io.err(`Next: ${next.join(', then ')}\n`)
+}
+
+/** What there is none of is left out, but for what is unsettled. */
+function factRows(
+  io: Io,
+  inspection: Inspection,
+  live: LiveStatus | undefined,
+): readonly (readonly string[])[] {
+  const { operators, atMs } = inspection
   const unsettled = count(inspection, 'unsettled')
   const age = oldestMs(inspection)
   const since = age === undefined ? '' : `, the oldest for ${formatAge(age)}`
   const heuristic = count(inspection, 'heuristic')
-  const live = count(inspection, 'live')
+  const inFlight = count(inspection, 'live')
   const apart = KINDS.filter((kind) => apartOf(inspection, kind) > 0)
   const last = operators.at(-1)
-  const facts = [
+  return [
+    ...(live === undefined ? [] : [['coordinator', coordinatorLine(live)]]),
     ['unsettled', unsettled === 0 ? '0' : io.paint('yellow', `${unsettled}${since}`)],
     ...(heuristic === 0 ? [] : [['heuristic', io.paint('red', String(heuristic))]]),
-    ...(live === 0 ? [] : [['live', String(live)]]),
+    ...(inFlight === 0 ? [] : [['live', String(inFlight)]]),
     ...(apart.length === 0
       ? []
       : [['apart', apart.map((kind) => `${apartOf(inspection, kind)} ${kind}`).join(', ')]]),
-    ...(last === undefined
-      ? []
-      : [
-          [
-            'by hand',
-            `${last.action} ${shortId(last.gtrid)}`.trim() +
-              `, ${formatAge(atMs - last.atMs)} ago, by ${last.who} on ${last.host}: ${last.reason}`,
-          ],
-        ]),
+    ...(last === undefined ? [] : [['by hand', lastLine(last, atMs)]]),
   ]
-  io.out(table([...rows, ...facts]))
-  if (next.length > 0) io.err(`Next: ${next.join(', then ')}\n`)
+}
+
+function lastLine({ action, gtrid, atMs, who, host, reason }: OperatorNote, nowMs: number): string {
+  const what = gtrid === '' ? action : `${action} ${shortId(gtrid)}`
+  return `${what} ${formatAge(nowMs - atMs)} ago, by ${who} on ${host}: ${reason}`
 }
 
 function participantRow(io: Io, one: InspectedParticipant): readonly string[] {

@@ -78,6 +78,7 @@ const RUNS: readonly (readonly [OutputName, readonly string[], number])[] = [
   ['list', ['list', '--limit', '1', '--after', '1.zzzzzzzz-1'], 3],
   ['show', ['show', '1.'], 3],
   ['orphans', ['orphans'], 0],
+  ['drain', ['drain', '--apply'], 0],
   ['doctor', ['doctor'], 0],
   ['init', ['init'], 0],
   ['init', ['init', '--apply'], 5],

@@ -50,6 +50,7 @@ describe('the command line', () => {
     'orphans',
     'recover',
     'resolve',
+    'drain',
     'forget',
     'doctor',
     'init',
