@@ -32,6 +32,47 @@ export const settling: readonly ContractCase[] = [
     }
     assert.deepEqual(await ids(other), [1])
   }),
+  contract(
+    'tells who waits for a prepared branch, and what it holds where the server does',
+    async (stage) => {
+      const { opened, other, harness } = stage
+      const branch = branchOf(opened)
+      await opened.run(branch, INSERT)
+      evidenceOf(await branch.vote())
+      branch.abandon()
+      const waiter = await harness.session()
+      try {
+        const [self] = await waiter.run(harness.sessionId)
+        const held = (await opened.participant.list()).filter(
+          ({ xid }) => xid?.gtrid === branch.xid?.gtrid,
+        )
+        const waiting = waiter.run('INSERT INTO item VALUES (1, 2)')
+        await eventually('the session is seen to wait', async () => {
+          const seen = (await opened.participant.holds?.(held)) ?? []
+          const its = seen.find(({ waiting: all }) =>
+            all.some(({ session }) => session === String(self?.['id'])),
+          )
+          if (its === undefined) return false
+          assert.ok(
+            its.id === undefined || its.id === held[0]?.id,
+            'for this branch, or for some branch',
+          )
+          return true
+        })
+        await opened.participant.settle(xidOf(branch), 'abort')
+        await waiting
+        // What InnoDB tells of its transactions is a tenth of a second old.
+        await eventually('nobody waits any more', async () => {
+          const after = (await opened.participant.holds?.(held)) ?? []
+          const still = after.flatMap((one) => one.waiting).map(({ session }) => session)
+          return !still.includes(String(self?.['id']))
+        })
+      } finally {
+        waiter.close()
+      }
+      assert.deepEqual(await ids(other), [1])
+    },
+  ),
   contract('T6: settled twice, it is absent, whatever the first answer was', async (stage) => {
     const { opened, other } = stage
     for (const [first, second] of [

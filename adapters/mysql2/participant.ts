@@ -18,6 +18,7 @@ import {
   type ParticipantContext,
   type PreparedBranch,
   type Proof,
+  type SeenHold,
   type SeenMarker,
   type SeenSessions,
   type Settlement,
@@ -43,6 +44,7 @@ import {
   promisePool,
 } from './driver-types.ts'
 import type { MysqlHome, Physical } from './enlist.ts'
+import { holds } from './holds.ts'
 import { interrupt } from './interrupt.ts'
 import { lookAtMysql, type MysqlLearned } from './look.ts'
 import type { Session } from './pool.ts'
@@ -235,6 +237,13 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
 
   sessions(naming: string): Promise<SeenSessions> {
     return this.#ask((own) => sessions(own, naming))
+  }
+
+  holds(): Promise<readonly SeenHold[]> {
+    return this.#ask(async (own) => {
+      const { flavour } = await this.#contact.on(own)
+      return holds(own, flavour)
+    })
   }
 
   byHand({ id }: Pick<PreparedBranch, 'id'>): ByHand {

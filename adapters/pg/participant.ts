@@ -18,6 +18,7 @@ import {
   type ParticipantContext,
   type PreparedBranch,
   type Proof,
+  type SeenHold,
   type SeenMarker,
   type SeenSessions,
   type Settlement,
@@ -35,6 +36,7 @@ import { PgBranch } from './branch.ts'
 import { type OwnConnection, ownConnections } from './connections.ts'
 import type { PgHandle, PgOwnClient, PgPool } from './driver-types.ts'
 import type { Backend, PgHome, Physical } from './enlist.ts'
+import { holds } from './holds.ts'
 import { interrupt, physicalIn } from './interrupt.ts'
 import { lookAtPostgres, type PgLearned } from './look.ts'
 import type { Session } from './pool.ts'
@@ -210,6 +212,10 @@ export class PgParticipant<P extends PgPool = PgPool> implements Participant<PgH
 
   sessions(naming: string): Promise<SeenSessions> {
     return this.#ask((own) => sessions(own, naming))
+  }
+
+  holds(branches: readonly PreparedBranch[]): Promise<readonly SeenHold[]> {
+    return this.#ask((own) => holds(own, branches))
   }
 
   byHand({ id }: Pick<PreparedBranch, 'id'>): ByHand {

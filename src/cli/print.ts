@@ -119,7 +119,25 @@ export function transactionTable(
     ...names.map((name) => cell(io, each, name, inspection.participants)),
     each.advice.why,
   ])
-  return table([head.map((title) => io.paint('bold', title)), ...rows])
+  return `${table([head.map((title) => io.paint('bold', title)), ...rows])}${waitLines(inspection, shown)}`
+}
+
+/** Who waits for what is on the screen. */
+function waitLines({ participants }: Inspection, shown: readonly InspectedTransaction[]): string {
+  const known = shown.flatMap(({ gtrid, branches }) =>
+    branches.flatMap(({ participant, holds }) => {
+      const count = holds?.waiting.length ?? 0
+      return count === 0 ? [] : [`${participant}: ${sessions(count)} for ${shortId(gtrid)}`]
+    }),
+  )
+  const unclear = participants.flatMap(({ name, waiting = [] }) =>
+    waiting.length === 0 ? [] : [`${name}: ${sessions(waiting.length)} for some prepared branch`],
+  )
+  return [...known, ...unclear].map((line) => `${line}\n`).join('')
+}
+
+function sessions(count: number): string {
+  return count === 1 ? '1 session waits' : `${count} sessions wait`
 }
 
 const STATE_STYLE: { readonly [S in InspectedState]: Style } = {

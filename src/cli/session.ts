@@ -8,8 +8,13 @@ import type { LogSnapshot } from '../log/decision-log.ts'
 import { nodeFileSystem } from '../log/node-file-system.ts'
 import { readLog } from '../log/read-log.ts'
 import { createRegistry, type Registry } from '../participant/registry.ts'
+import { withHolds } from '../recovery/holds.ts'
 import { inspect } from '../recovery/inspect.ts'
-import type { InspectedParticipant, Inspection } from '../recovery/inspection.ts'
+import type {
+  InspectedParticipant,
+  InspectedTransaction,
+  Inspection,
+} from '../recovery/inspection.ts'
 import { type LoadedConfig, loadConfig } from './config.ts'
 import { type Io, messageLines } from './io.ts'
 
@@ -115,6 +120,12 @@ export class Session {
       return place === undefined ? each : { ...each, place }
     })
     return { ...inspection, transactions, operators }
+  }
+
+  /** With what the transactions that will be shown keep from others. */
+  withHolds(inspection: Inspection, shown: readonly InspectedTransaction[]): Promise<Inspection> {
+    const { registry } = this
+    return withHolds(inspection, { registry, clock: this.#io.clock, answerMs: ANSWER_MS, shown })
   }
 
   #look(): Promise<Inspection> {

@@ -88,6 +88,7 @@ function form(text: string): string {
       .replace(/segment-\d+\.log/g, 'segment-N.log')
       .replace(/\b(?:offset|batch) \d+/g, 'offset N')
       .replace(/\b[0-9a-z]{1,3}\.5rp2crx8-[0-9a-z]+/g, 'ID')
+      .replace(/\b\d+ locks\b/g, 'N locks')
       .replace(/ {2,}/g, '  ')
       // Two databases answer in whichever order.
       .replace(/(?:^ {2}TIME .*\n)+/gm, (lines) => lines.split('\n').toSorted().join('\n'))

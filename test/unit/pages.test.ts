@@ -63,10 +63,13 @@ const MEANS: { readonly [L in Letter]: string } = {
   e: 'either',
 }
 
-/** When the coordinator is killed there, whatever it was doing. */
+/** When the coordinator is killed there, whatever it was doing: of one transaction, not of many at once. */
 function required(point: string): string {
-  const letters = allCases().flatMap(({ instant, fault, required: letter }) =>
-    instant.kind === 'point' && instant.point === point && fault === 'coordinator killed'
+  const letters = allCases().flatMap(({ scenario, instant, fault, required: letter }) =>
+    scenario !== 'many' &&
+    instant.kind === 'point' &&
+    instant.point === point &&
+    fault === 'coordinator killed'
       ? [MEANS[letter]]
       : [],
   )

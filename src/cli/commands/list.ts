@@ -24,8 +24,10 @@ const PAGE = 50
 export function list(io: Io, { participant, ...options }: ListOptions): Promise<ExitCode> {
   return withSession(io, options, async (session) => {
     checkParticipant(session, participant)
-    const inspection = await session.inspect()
+    const looked = await session.inspect()
     const { log } = session.config
+    const first = paged(looked, filter(looked, options, participant), options)
+    const inspection = await session.withHolds(looked, first.shown)
     const wanted = filter(inspection, options, participant)
     const page = paged(inspection, wanted, options)
     if (options.json === true) {

@@ -1,9 +1,11 @@
 /** `unanimous show`: one transaction, its past, its branches, and what may be done about it. */
 import type { LiveRunning } from '../../live/wire.ts'
+import type { SeenWait } from '../../participant/participant.ts'
 import { choicesOf } from '../../recovery/advice.ts'
 import { type HistoryEntry, historyOf } from '../../recovery/history.ts'
 import type {
   InspectedBranch,
+  InspectedParticipant,
   InspectedTransaction,
   Inspection,
 } from '../../recovery/inspection.ts'
@@ -20,9 +22,11 @@ export interface ShowOptions extends SessionOptions {
 
 export function show(io: Io, id: string, options: ShowOptions): Promise<ExitCode> {
   return withSession(io, options, async (session) => {
-    const inspection = await session.inspect()
+    const looked = await session.inspect()
     const { log } = session.config
-    const found = find(inspection, id)
+    const one = find(looked, id)
+    const inspection = await session.withHolds(looked, one === undefined ? [] : [one])
+    const found = inspection.transactions.find(({ gtrid: its }) => its === one?.gtrid)
     const running = await runningAs(session, inspection, found?.gtrid ?? id)
     const gtrid =
       found?.gtrid ??
@@ -114,14 +118,15 @@ function past(history: readonly HistoryEntry[]): string {
   return `history\n${table(rows, '  ')}`
 }
 
-function present(io: Io, each: InspectedTransaction, { owner }: Inspection): string {
+function present(io: Io, each: InspectedTransaction, { owner, participants }: Inspection): string {
   const branches = each.branches.map((branch) => [
     branch.participant,
     branchState(io, branch),
     branch.id ?? branch.bqual,
     `${branch.advice.action}: ${branch.advice.why}`,
   ])
-  const holds = each.branches.flatMap(holdLines)
+  const known = each.branches.flatMap(holdLines)
+  const holds = [...known, ...participants.flatMap((one) => unclearLines(one, each))]
   const choices = choicesOf(each, owner !== undefined)
   const advice = [
     ['advice', each.advice.why],
@@ -132,6 +137,21 @@ function present(io: Io, each: InspectedTransaction, { owner }: Inspection): str
   return `now\n${table(branches, '  ')}${held}${table(advice)}`
 }
 
+/** Of a server that does not tell for which branch: this one is one of those that may be meant. */
+function unclearLines(
+  { name, waiting = [] }: InspectedParticipant,
+  { branches }: InspectedTransaction,
+): readonly (readonly string[])[] {
+  const isIn = branches.some((one) => one.participant === name && one.state === 'prepared')
+  if (!isIn) return []
+  return waiting.map((wait) => [name, `${waitLine(wait)}, for this or another prepared branch`])
+}
+
+function waitLine({ session, user, waitingMs }: SeenWait): string {
+  const who = user === undefined ? `session ${session}` : `session ${session} of ${user}`
+  return waitingMs === undefined ? `${who} waits` : `${who} has waited for ${formatAge(waitingMs)}`
+}
+
 function holdLines({ participant, holds }: InspectedBranch): readonly (readonly string[])[] {
   if (holds === undefined) return []
   const { locks, tables, rows, waiting } = holds
@@ -140,12 +160,6 @@ function holdLines({ participant, holds }: InspectedBranch): readonly (readonly 
     ...(locks === undefined ? [] : [`${locks} locks`]),
     ...(tables === undefined || tables.length === 0 ? [] : [`in ${tables.join(', ')}`]),
   ]
-  const waits = waiting.map(({ session, user, waitingMs }) => {
-    const who = user === undefined ? `session ${session}` : `session ${session} of ${user}`
-    return [
-      participant,
-      waitingMs === undefined ? `${who} waits` : `${who} has waited for ${formatAge(waitingMs)}`,
-    ]
-  })
+  const waits = waiting.map((wait) => [participant, waitLine(wait)])
   return [...(what.length === 0 ? [] : [[participant, what.join(' ')]]), ...waits]
 }

@@ -31,7 +31,7 @@ export interface StatusOptions extends SessionOptions {
 /** @throws UnanimousError LOG_UNREADABLE or LOG_CORRUPT */
 export function status(io: Io, options: StatusOptions): Promise<ExitCode> {
   return withSession(io, options, async (session) => {
-    const inspection = await session.inspect()
+    const inspection = await session.withHolds(await session.inspect(), [])
     const { log } = session.config
     const disk = await onDisk(log)
     const live = await session.ask('status', {})

@@ -1,0 +1,77 @@
+/**
+ * What the branches on a screen keep from others. Asked last, for those that are shown and no more:
+ * evidence for a person, and no decision is based on it. Who does not answer in time leaves it out.
+ */
+import { type Clock, LATE, within } from '../clock.ts'
+import { UnanimousError } from '../errors.ts'
+import type { Participant, PreparedBranch, SeenHold } from '../participant/participant.ts'
+import type { Registry } from '../participant/registry.ts'
+import type { InspectedTransaction, Inspection } from './inspection.ts'
+
+export interface HoldsOptions {
+  readonly registry: Registry
+  readonly clock: Clock
+  readonly answerMs: number
+  /** The transactions that a person will see. */
+  readonly shown: readonly InspectedTransaction[]
+}
+
+/** The inspection with what is held by the transactions that are shown, which are part of it. */
+export async function withHolds(
+  inspection: Inspection,
+  options: HoldsOptions,
+): Promise<Inspection> {
+  const asked = inspection.participants.filter(({ prepared = 0 }) => prepared > 0)
+  const answers = await Promise.all(
+    asked.map(
+      async ({ name }) => [name, await holdsOf(options.registry.get(name), name, options)] as const,
+    ),
+  )
+  const seen = new Map(answers)
+  const shown = new Set(options.shown.map(({ gtrid }) => gtrid))
+  return {
+    ...inspection,
+    participants: inspection.participants.map((one) => {
+      const waiting = seen.get(one.name)?.filter(({ id }) => id === undefined) ?? []
+      return waiting.length === 0
+        ? one
+        : { ...one, waiting: waiting.flatMap((hold) => hold.waiting) }
+    }),
+    transactions: inspection.transactions.map((each) =>
+      shown.has(each.gtrid) ? withItsHolds(each, seen) : each,
+    ),
+  }
+}
+
+function withItsHolds(
+  each: InspectedTransaction,
+  seen: ReadonlyMap<string, readonly SeenHold[]>,
+): InspectedTransaction {
+  const branches = each.branches.map((branch) => {
+    const holds = seen
+      .get(branch.participant)
+      ?.find(({ id }) => id !== undefined && id === branch.id)
+    return holds === undefined ? branch : { ...branch, holds }
+  })
+  return { ...each, branches }
+}
+
+async function holdsOf(
+  participant: Participant | undefined,
+  name: string,
+  { clock, answerMs, shown }: HoldsOptions,
+): Promise<readonly SeenHold[]> {
+  if (participant?.holds === undefined) return []
+  const branches = shown
+    .flatMap((each) => each.branches)
+    .flatMap(({ participant: its, id }): PreparedBranch[] =>
+      its === name && id !== undefined ? [{ id }] : [],
+    )
+  try {
+    const seen = await within(clock, answerMs, participant.holds(branches))
+    return seen === LATE ? [] : seen
+  } catch (cause) {
+    if (cause instanceof UnanimousError) return []
+    throw cause
+  }
+}
