@@ -1,0 +1,80 @@
+/**
+ * What a person waits for when much is unsettled: `npm run bench -- operator`.
+ *
+ * So many transactions are decided and prepared in both databases, by a process that is gone. Then, in
+ * one run: the first page of `list` against the bare listing queries, and `recover --apply` against a bare
+ * loop of COMMIT PREPARED and XA COMMIT over as many branches, with one connection for each database.
+ *
+ *   --count <n>         transactions (default 10,000)
+ *   --mysql <flavour>   mariadb or mysql
+ *   --page <x>          fail when the page takes more than this times the queries (default 3)
+ *   --rate <x>          fail when recovery settles at less than this part of the bare rate (default 0.8)
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { prepareMany, timeOf, Unsettled } from '../test/support/many-unsettled.ts'
+import { createDatabase, startMysqlFamily, startPostgres } from '../test/support/servers/index.ts'
+
+const ROUNDS = 5
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      count: { type: 'string' },
+      mysql: { type: 'string' },
+      page: { type: 'string' },
+      rate: { type: 'string' },
+    },
+  })
+  const count = Number(values.count ?? 10_000)
+  const flavour = values.mysql === 'mysql' ? 'mysql' : 'mariadb'
+  const report = (line: string): void => console.error(line)
+  const settings = [`max_prepared_transactions=${2 * count + 100}`, 'max_connections=100']
+  const postgres = await startPostgres({}, { report, settings })
+  const mysql = await startMysqlFamily({ flavour }, { report })
+  const folder = await mkdtemp(join(tmpdir(), 'unanimous-bench-'))
+  const unsettled = await Unsettled.open(
+    folder,
+    await createDatabase(postgres, 'bench'),
+    await createDatabase(mysql, 'bench'),
+  )
+  try {
+    report(`preparing ${count} transactions, and ${count} without a log`)
+    const bare = await prepareMany(unsettled, count, 'bare')
+    await prepareMany(unsettled, count, 'logged')
+
+    const queries = await median(() => timeOf(() => unsettled.listBare()))
+    const page = await median(() => timeOf(() => unsettled.cli('list')))
+    const bareMs = await timeOf(() => unsettled.settleBare(bare))
+    const recoverMs = await timeOf(() => unsettled.cli('recover', '--apply'))
+
+    const times = page / queries
+    const rate = bareMs / recoverMs
+    const perSecond = (ms: number): string => ((2 * count) / (ms / 1_000)).toFixed(0)
+    console.log(
+      `first page of ${count}: ${page.toFixed(0)} ms, the bare queries ${queries.toFixed(0)} ms: ${times.toFixed(2)} times`,
+    )
+    console.log(
+      `recover --apply: ${perSecond(recoverMs)} branches a second, bare ${perSecond(bareMs)}: ${rate.toFixed(2)} of it`,
+    )
+    if (times > Number(values.page ?? 3) || rate < Number(values.rate ?? 0.8)) process.exitCode = 1
+  } catch (cause) {
+    // Before the servers end, and every connection complains of that.
+    console.error(cause)
+    throw cause
+  } finally {
+    await unsettled.close()
+    await Promise.all([postgres.stop(), mysql.stop()])
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+async function median(measure: () => Promise<number>): Promise<number> {
+  const all: number[] = []
+  for (let round = 0; round < ROUNDS; round += 1) all.push(await measure())
+  return all.toSorted((a, b) => a - b)[Math.floor(ROUNDS / 2)] ?? 0
+}
+
+await main()
