@@ -31,6 +31,11 @@ it('a night: killed behind the decision, one database down', async () => {
   expect(await night.run('recover')).toBe(5)
   await server.restart()
   night.note('$ systemctl start mysql')
+  const screens = new Transcript(project)
+  for (const words of [['status'], ['list'], ['show', id], ['recover']]) {
+    expect(await screens.run(...words)).toBe(3)
+  }
+  await screens.expectIn('README.md', 'screens')
   expect(await night.run('recover')).toBe(3)
   expect(await night.run('recover', '--apply', '--wait', '30s')).toBe(0)
   expect(await night.run('status')).toBe(0)
