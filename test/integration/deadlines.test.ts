@@ -334,12 +334,13 @@ it('through PgBouncer, a cancel hits the backend of the branch and no other', as
   // Between our look at the session and its BEGIN, somebody else comes by the backend that we saw.
   pool.on('connect', (client) => {
     const query = client.query.bind(client) as (...asked: unknown[]) => Promise<unknown>
-    const inBetween = async (text: unknown, ...rest: unknown[]): Promise<unknown> => {
-      if (typeof text === 'string' && text.startsWith('BEGIN') && bystander === undefined) {
+    const inBetween = async (asked: unknown, ...rest: unknown[]): Promise<unknown> => {
+      const { text = '' } = asked as { readonly text?: string }
+      if (text.startsWith('BEGIN') && bystander === undefined) {
         bystander = other.query('begin; select pg_sleep(1.5); commit')
         await sleep(100)
       }
-      return query(text, ...rest)
+      return query(asked, ...rest)
     }
     Object.assign(client, { query: inBetween })
   })
