@@ -109,12 +109,16 @@ export function branchOf(opened: Opened, asked: Partial<BranchRequest> = {}): Br
 
 export const sealed = (): Error => new Error('sealed')
 
-/** Waits until the answer is yes, for at most ten seconds. */
-export async function eventually(what: string, ask: () => Promise<boolean>): Promise<void> {
+/** Waits until the answer is yes, for at most ten seconds; asks again after `everyMs`, by default 20. */
+export async function eventually(
+  what: string,
+  ask: () => Promise<boolean>,
+  everyMs = 20,
+): Promise<void> {
   const until = systemClock.monotonic() + 10_000
   while (!(await ask())) {
     if (systemClock.monotonic() > until) throw new Error(`never came true: ${what}`)
-    await pause(20)
+    await pause(everyMs)
   }
 }
 

@@ -391,7 +391,7 @@ it('rolls back when the callback hides a COMMIT in a text for MySQL, which refus
         await moveCent(tx)
         await tx.wallets.query(text)
       }),
-      { code: 'CALLBACK_FAILED', outcome: 'rolled-back' },
+      { code: 'NOT_PREPARABLE', outcome: 'rolled-back' },
     )
     await expectUntouched(before)
   }

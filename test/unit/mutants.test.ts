@@ -1,7 +1,11 @@
-/** What `npm run sim -- --mutants` breaks is still there to be broken, by the tests that it names. */
+/**
+ * What `npm run sim -- --mutants` and `npm run test:log:mutants` break is still there to be broken, by the
+ * tests that are named.
+ */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
+import { MUTANTS as LOG_MUTANTS } from '../log/mutants.ts'
 import { MUTANTS } from '../simulation/mutants.ts'
 
 function source(path: string): string {
@@ -14,6 +18,11 @@ test.each(MUTANTS)('$rule: $name', (mutant) => {
     expect(replace).not.toBe(find)
   }
   if (mutant.test !== undefined) expect(source(mutant.test[0])).toContain(mutant.test[1])
+})
+
+test.each(LOG_MUTANTS)('the log: $name', ({ file, find, replace }) => {
+  expect(source(`src/log/${file}`).split(find)).toHaveLength(2)
+  expect(replace).not.toBe(find)
 })
 
 test('every rule is broken', () => {
