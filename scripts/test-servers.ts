@@ -1,7 +1,8 @@
 /**
  * Runs the tests that talk to databases on every server of the matrix: PostgreSQL 15 with MariaDB 10.11,
- * PostgreSQL 18 with MySQL 9; with `--full`, every PostgreSQL with every other server. On MariaDB 11
- * the contract and the traps alone.
+ * PostgreSQL 18 with MySQL 9; with `--full`, every PostgreSQL with every other server; with `--rest`,
+ * without the first cell, for whoever has just run `npm test` on its servers. On MariaDB 11 the
+ * contract and the traps alone.
  *
  * Before its end it says, for each server, how many cases of the contract and how many traps were
  * tested. The last line is the sum of all cells, `N passed, N failed`. Exits with 1 when a test failed, when
@@ -81,13 +82,15 @@ console.log(`\n${countsLine({ ...sum, failed: sum.failed + holes.length })}`)
 
 function parseArguments(words: readonly string[]): { cells: Cell[]; folders: readonly string[] } {
   const isFull = words.includes('--full')
-  const paths = words.filter((word) => word !== '--full')
+  const first = words.includes('--rest') ? 1 : 0
+  const paths = words.filter((word) => word !== '--full' && word !== '--rest')
   const full = POSTGRES.flatMap((postgres) => MYSQL.map((mysql) => ({ postgres, mysql })))
   const diagonal = full.filter(
     ({ postgres, mysql }) => POSTGRES.indexOf(postgres) === MYSQL.indexOf(mysql),
   )
-  if (paths.length > 0) return { cells: isFull ? full : diagonal, folders: paths }
-  return { cells: [...(isFull ? full : diagonal), NEWER_MARIADB], folders: FOLDERS }
+  const chosen = (isFull ? full : diagonal).slice(first)
+  if (paths.length > 0) return { cells: chosen, folders: paths }
+  return { cells: [...chosen, NEWER_MARIADB], folders: FOLDERS }
 }
 
 /** Names the cell's servers after the servers themselves, and so learns first if they can be had. */
