@@ -6,6 +6,7 @@
  * 1399 to it).
  */
 import type { IsolationLevel } from '../../src/adapter.ts'
+import { blanked, type Dialect, firstWord } from './comments.ts'
 
 export type Control =
   | { readonly kind: 'begin'; readonly tag: string; readonly isolation: IsolationLevel | undefined }
@@ -16,9 +17,6 @@ export type Control =
   /** Ends, prepares or chains transactions in a way that no savepoint stands for. */
   | { readonly kind: 'forbidden'; readonly verb: string }
 
-/** Blanks, comments and empty statements before the first keyword. */
-const LEADING = /^(?:[\s;]|--[^\n]*(?:\n|$)|#[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+/
-const COMMENTS = /--[^\n]*|\/\*[\s\S]*?\*\//g
 /** No other statement needs a second look. */
 const FIRST = /^(?:begin|start|commit|end|abort|prepare|rollback|xa|savepoint|release|set|reset)\b/i
 /**
@@ -56,10 +54,10 @@ const ROLLBACK_TO = new RegExp(
 )
 
 /** What the text asks for, if it is transaction control; `undefined` for everything else. */
-export function controlOf(text: string): Control | undefined {
-  const first = text.replace(LEADING, '')
+export function controlOf(text: string, dialect: Dialect): Control | undefined {
+  const first = text.slice(firstWord(text, dialect))
   if (!FIRST.test(first)) return undefined
-  const statement = first.replace(COMMENTS, ' ').trimEnd()
+  const statement = blanked(first, dialect, 'kept').trimEnd()
   const begin = BEGIN.exec(statement)
   if (begin !== null) return { kind: 'begin', tag: tagOf(statement), isolation: levelIn(begin[1]) }
   if (COMMIT.test(statement)) return { kind: 'commit', tag: 'COMMIT' }
@@ -96,16 +94,11 @@ const LEVELS: Readonly<Record<string, IsolationLevel>> = {
   serializable: 'serializable',
 }
 
-/** Strings, quoted names and dollar-quoted bodies, whose semicolons separate nothing. */
-const QUOTED = /'(?:[^']|'')*'|"(?:[^"]|"")*"|(\$\w*\$)[\s\S]*?\1/g
-
 /**
  * Whether a text of several statements may have ended the branch before one of them failed. Drivers
  * report only the failure of such a text, not what the statements before it did.
  */
 export function mayHideControl(text: string): boolean {
-  const [, ...rest] = text.replace(QUOTED, "''").split(';')
-  return rest.some((statement) =>
-    CONTROL.test(statement.replace(LEADING, '').slice(0, 200).replace(COMMENTS, ' ')),
-  )
+  const [, ...rest] = blanked(text, 'PostgreSQL', 'emptied').split(';')
+  return rest.some((statement) => CONTROL.test(statement.trimStart()))
 }

@@ -15,11 +15,13 @@ import {
   type Refusal,
   TransactionError,
 } from '../../src/adapter.ts'
+import type { Dialect } from './comments.ts'
 import { type Control, controlOf } from './control.ts'
 import { type Client, type Conflict, type Issuer, Nesting, type Step } from './nesting.ts'
 
 export interface GateOptions {
   readonly participant: string
+  readonly dialect: Dialect
   readonly gtrid: string
   /** The transaction's consent; answers how long `open` may wait for a connection, in ms. */
   enlist(): number
@@ -128,7 +130,7 @@ export class Gate {
    */
   async turn(client: Client, text: unknown, open = false): Promise<Turn> {
     this.#refuseSealed()
-    const control = typeof text === 'string' ? controlOf(text) : undefined
+    const control = typeof text === 'string' ? controlOf(text, this.#options.dialect) : undefined
     if (control !== undefined) this.#admit(client, control, open)
     this.#opened ??= this.#open()
     const issuer = { client, savepoints: this.#options.savepoints() }

@@ -70,6 +70,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     this.#request = request
     this.#gate = new Gate({
       participant: home.name,
+      dialect: 'MySQL',
       gtrid: request.gtrid,
       enlist: () => request.enlist(),
       open: (boundMs) => this.#open(boundMs),

@@ -87,6 +87,7 @@ export class PgBranch implements Branch<PgHandle> {
     this.#xid = { gtrid: request.gtrid, bqual: formatBqual(home.name) }
     this.#gate = new Gate({
       participant: home.name,
+      dialect: 'PostgreSQL',
       gtrid: request.gtrid,
       enlist: () => request.enlist(),
       open: (boundMs) => this.#open(boundMs),

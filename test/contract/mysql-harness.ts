@@ -33,6 +33,7 @@ export function mysqlHarness(url: string): ContractHarness {
       'COMMIT',
       '/* tidy */ commit',
       '# note\ncommit',
+      '/*!50000 COMMIT */',
       'ROLLBACK',
       'rollback work',
       "XA END 'x'",

@@ -33,6 +33,8 @@ export function pgHarness(url: string, config: PoolConfig = {}): ContractHarness
       'COMMIT',
       '/* tidy */ commit work',
       '-- up\n;END',
+      '/* /* a */ b */ COMMIT',
+      '-- a\r COMMIT',
       'BEGIN; SELECT 1',
       'commit and chain',
       'ROLLBACK',

@@ -53,7 +53,6 @@ describe('MySQL and MariaDB', () => {
     'alter table item add column w int',
     'truncate table item',
     'lock tables item write',
-    '/*!50000 commit */',
   ]
 
   it.each(COMMITS_BY_ITSELF)('%s would commit, so it is refused', async (text) => {

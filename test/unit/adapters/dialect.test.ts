@@ -10,6 +10,7 @@ import * as postgresErrors from '../../../adapters/dialect/postgres-errors.ts'
 
 const GTRID = 'una1-0123456789abcdef-1.01234567-2s'
 const XID = { gtrid: GTRID, bqual: 'ledger' }
+const DIALECTS = ['PostgreSQL', 'MySQL'] as const
 
 describe('transaction control', () => {
   test.each([
@@ -22,12 +23,15 @@ describe('transaction control', () => {
     ['start transaction with consistent snapshot, read only', 'START', undefined],
     ['START TRANSACTION ISOLATION LEVEL READ UNCOMMITTED', 'START', 'read uncommitted'],
   ])('%j begins, at isolation %s', (text, tag, isolation) => {
-    expect(controlOf(text)).toEqual({ kind: 'begin', tag, isolation })
+    for (const dialect of DIALECTS) {
+      expect(controlOf(text, dialect)).toEqual({ kind: 'begin', tag, isolation })
+    }
   })
 
   test.each([
     ['/* a */ -- b\n commit', 'commit'],
-    ['# c\n;;COMMIT', 'commit'],
+    [';;COMMIT', 'commit'],
+    ['/*!50000 */ COMMIT', 'commit'],
     ['COMMIT AND NO CHAIN;', 'commit'],
     ['end', 'commit'],
     ['END TRANSACTION', 'commit'],
@@ -37,7 +41,40 @@ describe('transaction control', () => {
     ['set transaction isolation level serializable', 'set'],
     ['SET LOCAL TRANSACTION READ ONLY', 'set'],
   ])('%j is %s', (text, kind) => {
-    expect(controlOf(text)).toMatchObject({ kind })
+    for (const dialect of DIALECTS) expect(controlOf(text, dialect)).toMatchObject({ kind })
+  })
+
+  /** A control statement in the one dialect, and not in the other. */
+  test.each([
+    ['PostgreSQL', '/* /* a */ b */ COMMIT'],
+    ['PostgreSQL', '-- x\r COMMIT'],
+    ['PostgreSQL', '--x\nCOMMIT'],
+    ['MySQL', '# c\nCOMMIT'],
+    ['MySQL', '# c\r COMMIT\nCOMMIT'],
+    ['MySQL', '/*! COMMIT */'],
+    ['MySQL', '/*!50000COMMIT*/'],
+    ['MySQL', '/*M!100100 XA END "a" */'],
+  ] as const)('in %s alone, %j is transaction control', (dialect, text) => {
+    for (const one of DIALECTS) expect(controlOf(text, one) !== undefined).toBe(one === dialect)
+  })
+
+  test.each([
+    ['COMMIT /* /* a */ b */', 'commit'],
+    ['rollback /* /* x */ to */ work', 'rollback'],
+    ['begin -- a\r isolation level serializable', 'begin'],
+  ])('PostgreSQL reads %j as %s', (text, kind) => {
+    expect(controlOf(text, 'PostgreSQL')).toMatchObject({ kind })
+  })
+
+  test.each(DIALECTS)('a comment without an end hides what follows, in %s', (dialect) => {
+    for (const text of ['-- COMMIT', '/* COMMIT', '/* /* COMMIT']) {
+      expect(controlOf(text, dialect)).toBeUndefined()
+    }
+  })
+
+  test('what is quoted is no comment', () => {
+    expect(controlOf('savepoint "a--b"', 'PostgreSQL')).toEqual({ kind: 'savepoint', name: 'a--b' })
+    expect(controlOf('savepoint `a#b`', 'MySQL')).toEqual({ kind: 'savepoint', name: 'a#b' })
   })
 
   test.each([
@@ -49,7 +86,7 @@ describe('transaction control', () => {
     ['rollback work to savepoint one', 'rollback to', 'one'],
     ['ROLLBACK TRANSACTION TO one', 'rollback to', 'one'],
   ])('%j is %s %s', (text, kind, name) => {
-    expect(controlOf(text)).toEqual({ kind, name })
+    for (const dialect of DIALECTS) expect(controlOf(text, dialect)).toEqual({ kind, name })
   })
 
   test.each([
@@ -62,7 +99,9 @@ describe('transaction control', () => {
     ["prepare transaction 'x'", 'PREPARE TRANSACTION'],
     ["xa end 'a'", 'XA'],
   ])('%j is forbidden %s', (text, verb) => {
-    expect(controlOf(text)).toEqual({ kind: 'forbidden', verb })
+    for (const dialect of DIALECTS) {
+      expect(controlOf(text, dialect)).toEqual({ kind: 'forbidden', verb })
+    }
   })
 
   test.each([
@@ -76,7 +115,7 @@ describe('transaction control', () => {
     'xavier',
     '',
   ])('%j passes', (text) => {
-    expect(controlOf(text)).toBeUndefined()
+    for (const dialect of DIALECTS) expect(controlOf(text, dialect)).toBeUndefined()
   })
 
   test.each([
@@ -86,6 +125,11 @@ describe('transaction control', () => {
     ['do $$ begin perform 1; end; $$', false],
     ['do $x$ begin; commit; $x$; rollback', true],
     ['select 1; rollback to one', false],
+    ["select 1; -- don't\n commit; select 'x'", true],
+    ["select E'\\''; commit; select 'x'", true],
+    ["select E'\\'; commit'", false],
+    ['select 1; /* /* */ ; */ commit', true],
+    ['select 1; /* ; commit */ select 2', false],
     ['commit', false],
   ])('%j may hide it: %s', (text, hides) => {
     expect(mayHideControl(text)).toBe(hides)

@@ -14,6 +14,7 @@ function gateWith(
   const log: string[] = []
   const gate = new Gate({
     participant: 'ledger',
+    dialect: 'PostgreSQL',
     gtrid: 'g',
     enlist: () => {
       log.push('enlist')
