@@ -2,11 +2,24 @@
 import type { Row } from './measure.ts'
 
 const WIDTH = 760
-const HEIGHT = 320
+const HEIGHT = 340
 const LEFT = 40
 const TOP = 48
-const BOTTOM = 56
-const COLOURS = ['#8a8f98', '#c3c7cd', '#e3c9a8', '#1f6feb', '#7fb0f5', '#b9d4fa']
+const BOTTOM = 76
+/** Two lines of names. */
+const NAMES_A_LINE = 5
+const COLOURS = [
+  '#8a8f98',
+  '#c3c7cd',
+  '#e3c9a8',
+  '#1f6feb',
+  '#7fb0f5',
+  '#b9d4fa',
+  '#1a7f37',
+  '#6fbf83',
+  '#bc4c00',
+  '#0550ae',
+]
 
 export function chart(title: string, rows: readonly Row[]): string {
   const variants = [...new Set(rows.map(({ variant }) => variant))]
@@ -31,8 +44,9 @@ export function chart(title: string, rows: readonly Row[]): string {
       `<text x="${(LEFT + (at + 0.5) * group).toFixed(1)}" y="${HEIGHT - BOTTOM + 18}" text-anchor="middle">${count} caller${count === 1 ? '' : 's'}</text>`,
   )
   const legend = variants.map((variant, at) => {
-    const x = LEFT + at * ((WIDTH - LEFT) / variants.length)
-    return `<rect x="${x.toFixed(1)}" y="${HEIGHT - 22}" width="10" height="10" fill="${COLOURS[at % COLOURS.length]}"/><text x="${(x + 14).toFixed(1)}" y="${HEIGHT - 13}">${variant}</text>`
+    const x = LEFT + (at % NAMES_A_LINE) * ((WIDTH - LEFT) / NAMES_A_LINE)
+    const bottom = HEIGHT - 40 + 20 * Math.floor(at / NAMES_A_LINE)
+    return `<rect x="${x.toFixed(1)}" y="${bottom}" width="10" height="10" fill="${COLOURS[at % COLOURS.length]}"/><text x="${(x + 14).toFixed(1)}" y="${bottom + 9}">${variant}</text>`
   })
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="11">`,

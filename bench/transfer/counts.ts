@@ -1,6 +1,6 @@
 /** What is counted, not timed: trips through a wire, and the latency that they cost. */
 import { openVariants } from './banks.ts'
-import { median, rounds } from './measure.ts'
+import { inThisProcess, median, rounds } from './measure.ts'
 import { type Wire, wireTo } from './wire.ts'
 import { openPools, type Urls } from './world.ts'
 
@@ -28,7 +28,7 @@ export async function count(
   const pools = openPools({ ledger: wires.ledger.url, shop: wires.shop.url }, 2)
   const variants = await openVariants(pools, directory)
   try {
-    const turns = await rounds(variants.all, 1, 5, turnMs)
+    const turns = await rounds(variants.all.map(inThisProcess), 1, 5, turnMs)
     const p50 = (name: string): number => median((turns.get(name) ?? []).map(({ p50Ms }) => p50Ms))
     const counts: Counts[] = []
     for (const { name, transfer } of variants.all) {

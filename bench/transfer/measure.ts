@@ -3,13 +3,19 @@ import type { Variant } from './banks.ts'
 import type { Transfer } from './variants.ts'
 import { ROWS_A_CALLER } from './world.ts'
 
-/** One turn of one variant. */
+/** Whoever takes turns: a variant in this process, or a program beside it. */
+export interface Contender {
+  readonly name: string
+  turn(callers: number, forMs: number): Promise<Turn>
+}
+
+/** One turn of one contender. */
 export interface Turn {
   readonly perSecond: number
   readonly p50Ms: number
-  /** Of this process, drivers and all, in µs a transfer. */
+  /** Of the client's process, drivers and all, in µs a transfer. */
   readonly cpuUs: number
-  /** Forced writes of the decision log a transfer; 0 where there is none. */
+  /** Forced writes of the decision log a transfer; 0 where there is none, NaN where nobody counts. */
   readonly forces: number
 }
 
@@ -31,25 +37,29 @@ export interface Spread {
   readonly high: number
 }
 
-/** Each variant in turn, round by round, and each round begins with another one. */
+/** Each contender in turn, round by round, and each round begins with another one. */
 export async function rounds(
-  variants: readonly Variant[],
+  contenders: readonly Contender[],
   callers: number,
   count: number,
   turnMs: number,
 ): Promise<Map<string, Turn[]>> {
-  const turns = new Map<string, Turn[]>(variants.map(({ name }) => [name, []]))
+  const turns = new Map<string, Turn[]>(contenders.map(({ name }) => [name, []]))
   // Pools fill, statements are compiled, the server is met.
-  for (const variant of variants) await turn(variant, callers, turnMs)
+  for (const contender of contenders) await contender.turn(callers, turnMs)
   for (let round = 0; round < count; round += 1) {
-    for (let at = 0; at < variants.length; at += 1) {
-      const variant = variants[(at + round) % variants.length]
-      if (variant !== undefined) {
-        turns.get(variant.name)?.push(await turn(variant, callers, turnMs))
+    for (let at = 0; at < contenders.length; at += 1) {
+      const contender = contenders[(at + round) % contenders.length]
+      if (contender !== undefined) {
+        turns.get(contender.name)?.push(await contender.turn(callers, turnMs))
       }
     }
   }
   return turns
+}
+
+export function inThisProcess(variant: Variant): Contender {
+  return { name: variant.name, turn: (callers, forMs) => turn(variant, callers, forMs) }
 }
 
 async function turn(variant: Variant, callers: number, turnMs: number): Promise<Turn> {
@@ -106,7 +116,7 @@ export function median(values: readonly number[]): number {
   return quantile(values, 0.5)
 }
 
-function spread(values: readonly number[]): Spread {
+export function spread(values: readonly number[]): Spread {
   return {
     median: median(values),
     low: quantile(values, 0.25),

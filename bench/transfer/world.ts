@@ -76,12 +76,36 @@ export function openPools(urls: Urls, size: number): Pools {
   }
 }
 
+/**
+ * Whether each row of the one side has what the row of the other lacks, whoever moved it.
+ *
+ * @returns what was found, in words
+ * @throws when a row differs
+ */
+export async function verifyAccounts(urls: Urls): Promise<string> {
+  const pools = openPools(urls, 1)
+  const all = 'select id, balance from bench_account order by id'
+  const here = (await pools.ledger.query<Account>(all)).rows
+  const there = (await pools.shop.query(all))[0] as Account[]
+  await pools.close()
+  const split = here.filter((row, at) => Number(row.balance) !== -Number(there[at]?.balance))
+  if (split.length > 0) throw new Error(`${split.length} rows differ: a transfer was split`)
+  const moved = there.reduce((sum, { balance }) => sum + Number(balance), 0)
+  return `${moved} transfers are in both databases, and ${here.length} rows agree`
+}
+
+interface Account {
+  readonly id: number
+  readonly balance: string | number
+}
+
 async function createAccounts(urls: Urls): Promise<void> {
   const pools = openPools(urls, 1)
   const { ledger, shop } = pools
   const ids = Array.from({ length: MAX_CALLERS * ROWS_A_CALLER }, (_, id) => `(${id}, 0)`)
   const statements = [
     'create table bench_account (id int primary key, balance bigint not null)',
+    'create table bench_proof (peer varchar(40) not null, number int not null)',
     `insert into bench_account values ${ids.join(', ')}`,
     `create schema ${MARKER_SCHEMA}`,
   ]

@@ -1,0 +1,113 @@
+/**
+ * The peers: transaction managers of the JVM that do what this library does, each with a durable log on
+ * the same disk. bench/README.md has their settings.
+ *
+ * What a peer reports is believed only after `prove`: its transfers are in both databases, those that it
+ * rolled back are in neither, and the server saw the two phases.
+ */
+import { join } from 'node:path'
+import type { Contender } from '../transfer/measure.ts'
+import { MAX_CALLERS, openPools, ROWS_A_CALLER, type World } from '../transfer/world.ts'
+import { buildPeers, PeerProcess } from './jvm.ts'
+
+const PEERS = {
+  narayana: 'Narayana',
+  'narayana-journal': 'Narayana, journal',
+  atomikos: 'Atomikos',
+} as const
+
+const WARM_CALLERS = 8
+const PROOFS = 60
+
+export interface Peers {
+  readonly all: readonly Contender[]
+  close(): Promise<void>
+}
+
+/**
+ * Builds, starts, warms and proves the peers.
+ *
+ * @param warmMs - how long each runs before it is measured, for the compiler of the JVM
+ * @returns none, after a line that says why, where Maven is missing
+ */
+export async function openPeers(
+  world: World,
+  directory: string,
+  warmMs: number,
+  report: (line: string) => void,
+): Promise<Peers> {
+  const missing = buildPeers(report)
+  if (missing !== undefined) {
+    report(`peers: left out: ${missing}`)
+    return { all: [], close: () => Promise.resolve() }
+  }
+  const { ledger, shop } = world.urls
+  const started = new Map<string, PeerProcess>()
+  const close = async (): Promise<void> => {
+    await Promise.all([...started.values()].map((process) => process.stop()))
+  }
+  try {
+    for (const [word, name] of Object.entries(PEERS)) {
+      const place = [join(directory, word), ledger, shop, world.flavour]
+      const size = [String(MAX_CALLERS), String(ROWS_A_CALLER)]
+      started.set(name, await PeerProcess.start([word, ...place, ...size]))
+    }
+    for (const [name, process] of started) {
+      await process.ask('turn', WARM_CALLERS, warmMs)
+      report(`peers: ${name}: ${await prove(world, process)}`)
+    }
+  } catch (cause) {
+    await close()
+    throw cause
+  }
+  return { all: [...started].map(([name, process]) => contender(name, process)), close }
+}
+
+function contender(name: string, process: PeerProcess): Contender {
+  return {
+    name,
+    turn: async (callers, forMs) => {
+      const { count, tookMs, p50Ms, cpuUs } = await process.ask('turn', callers, forMs)
+      return {
+        perSecond: ((count ?? 0) / (tookMs ?? 0)) * 1000,
+        p50Ms: p50Ms ?? Number.NaN,
+        cpuUs: cpuUs ?? Number.NaN,
+        forces: Number.NaN,
+      }
+    },
+  }
+}
+
+/** @throws when the databases do not hold what the peer says */
+async function prove(world: World, process: PeerProcess): Promise<string> {
+  const pools = openPools(world.urls, 1)
+  const { ledger, shop } = pools
+  const number = (rows: unknown): number =>
+    Number(Object.values((rows as object[])[0] ?? {}).at(-1))
+  const look = async (): Promise<Readonly<Record<'ledger' | 'shop' | 'prepares', number>>> => ({
+    ledger: number((await ledger.query('select sum(balance) from bench_account')).rows),
+    shop: number((await shop.query('select sum(balance) from bench_account'))[0]),
+    prepares: number((await shop.query(`show global status like 'Com_xa_prepare'`))[0]),
+  })
+  try {
+    const before = await look()
+    const { committed = 0 } = await process.ask('proof', PROOFS)
+    const { count = 0 } = await process.ask('turn', WARM_CALLERS, 200)
+    const after = await look()
+    const moved = committed + count
+    const notes = 'select number from bench_proof order by number'
+    const here = (await ledger.query<{ number: number }>(notes)).rows.map((row) => row.number)
+    const there = ((await shop.query(notes))[0] as { number: number }[]).map((row) => row.number)
+    const wrong = [
+      here.length === committed && here.join() === there.join() ? '' : 'ids differ',
+      before.ledger - after.ledger === moved && after.shop - before.shop === moved ? '' : 'sums',
+      after.prepares - before.prepares >= moved ? '' : 'not all were prepared',
+    ].filter(Boolean)
+    if (wrong.length > 0) throw new Error(`what it says is not in the databases: ${wrong.join()}`)
+    await ledger.query('delete from bench_proof')
+    await shop.query('delete from bench_proof')
+    return `${moved} transfers proven: ids on both sides, sums, ${after.prepares - before.prepares} prepares; ${PROOFS - committed} rolled back on both`
+  } finally {
+    await pools.close()
+  }
+}
