@@ -10,6 +10,7 @@ import { Coordinator, TransactionError, UnanimousError } from 'unanimous'
 import { randomFrom } from '../../examples/transfer/orders.ts'
 import type { Failpoint } from '../../src/failpoint.ts'
 import { FaultyDisk } from '../crash/faulty-disk.ts'
+import { hearing } from '../support/hearing.ts'
 import { type Database, PLACES } from './bank.ts'
 import { type Handle, openParticipant } from './participant.ts'
 
@@ -40,7 +41,8 @@ export type Said =
       readonly code?: string
     }
   | { readonly event: 'recovered'; readonly by: 'commit' | 'rollback' }
-  | { readonly event: 'told'; readonly what: string }
+  /** Something that an operator is told, of one branch. */
+  | { readonly event: 'told'; readonly id: string; readonly what: string }
   /** The log is poisoned: only a new process may go on. */
   | { readonly event: 'poisoned' }
   | { readonly event: 'closed' }
@@ -70,6 +72,14 @@ async function open(): Promise<Coordinator | undefined> {
       participants: Object.fromEntries(
         setup.databases.map((one) => [one.name, openParticipant(one).definition]),
       ),
+      logger: hearing({
+        'branch:settled': ({ by }) => {
+          if (by === 'recovery') say({ event: 'recovered', by: 'commit' })
+        },
+        'branch:rolled-back': () => say({ event: 'recovered', by: 'rollback' }),
+        'branch:heuristic': ({ gtrid, answer }) => say({ event: 'told', id: gtrid, what: answer }),
+        'branch:reported': ({ id, why }) => say({ event: 'told', id, what: why }),
+      }),
       ...LIMITS,
       recoveryIntervalMs: 1_000,
       seams: {
@@ -78,17 +88,6 @@ async function open(): Promise<Coordinator | undefined> {
           if (name === dieAt) process.kill(process.pid, 'SIGKILL')
         },
       },
-    })
-    const own = `una1-${bank.logId}-`
-    bank.on('branch:settled', ({ by }) => {
-      if (by === 'recovery') say({ event: 'recovered', by: 'commit' })
-    })
-    bank.on('branch:rolled-back', () => say({ event: 'recovered', by: 'rollback' }))
-    bank.on('branch:heuristic', ({ gtrid, answer }) => {
-      say({ event: 'told', what: `${gtrid}: ${answer}` })
-    })
-    bank.on('branch:reported', ({ id, why }) => {
-      if (id.includes(own)) say({ event: 'told', what: `${id}: ${why}` })
     })
     say({ event: 'open', logId: bank.logId })
     return bank

@@ -1,10 +1,11 @@
 /**
  * The nemesis: draws one fault after the other, and mends each before the next. Its kinds come from a
- * shuffled deck, so that none is left out; a seed repeats the order, the targets and the times.
+ * shuffled deck, so that none is left out. A seed repeats the order, the targets and the times, up to the
+ * first fault that does not come about: it is drawn once more.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CutPoint, WireProxy } from '../../adapters/contract/wire-proxy.ts'
-import { FAILPOINTS } from '../../src/failpoint.ts'
+import { FAILPOINTS, type Failpoint } from '../../src/failpoint.ts'
 import type { Server } from '../support/servers/index.ts'
 import type { Kind } from './bank.ts'
 import type { Supervisor } from './supervisor.ts'
@@ -12,6 +13,7 @@ import type { Supervisor } from './supervisor.ts'
 export const FAULTS = [
   'coordinator killed',
   'coordinator killed at a failpoint',
+  'coordinator killed undecided',
   'coordinator frozen',
   'server killed',
   'server frozen',
@@ -43,6 +45,13 @@ const CUTS: Partial<Record<Fault, CutPoint>> = {
   'late vote of a killed coordinator': 'late',
   'cut before the answer': 'after',
 }
+/** Where branches are prepared and nothing is decided: what recovery rolls back. */
+const UNDECIDED: readonly Failpoint[] = [
+  'prepare:after-first',
+  'prepare:after-all',
+  'decide:before',
+  'log:before-write',
+]
 /** A message of the chosen kind comes within this, or the fault did not happen. */
 const MET_MS = 3_000
 
@@ -54,6 +63,8 @@ export class Nemesis {
   readonly #targets: readonly Target[]
   readonly #supervisor: Supervisor
   #deck: Fault[] = []
+  /** Drawn, and did not happen: the next deck has one more of each. */
+  readonly #missed = new Set<Fault>()
 
   constructor(random: () => number, targets: readonly Target[], supervisor: Supervisor) {
     this.#random = random
@@ -69,12 +80,12 @@ export class Nemesis {
       // Drawn before it is known how the last one went: so a seed repeats the choices.
       const target = this.#pick(this.#targets)
       const text = this.#pick(TEXTS[target.kind])
-      const point = this.#pick(FAILPOINTS)
+      const point = this.#pick(fault === 'coordinator killed undecided' ? UNDECIDED : FAILPOINTS)
       const lastsMs = 200 + this.#random() * 1_800
       const pauseMs = 100 + this.#random() * 500
       if (await this.#strike(fault, target, { text, point, lastsMs })) {
         this.counts.set(fault, (this.counts.get(fault) ?? 0) + 1)
-      }
+      } else this.#missed.add(fault)
       await sleep(pauseMs)
     }
   }
@@ -85,7 +96,7 @@ export class Nemesis {
     { kind, server, proxy }: Target,
     how: {
       readonly text: string
-      readonly point: (typeof FAILPOINTS)[number]
+      readonly point: Failpoint
       readonly lastsMs: number
     },
   ): Promise<boolean> {
@@ -95,6 +106,7 @@ export class Nemesis {
         await supervisor.kill()
         return true
       case 'coordinator killed at a failpoint':
+      case 'coordinator killed undecided':
         return supervisor.dieAt(how.point, MET_MS)
       case 'coordinator frozen':
         return supervisor.freeze(how.lastsMs)
@@ -150,7 +162,8 @@ export class Nemesis {
 
   #draw(): Fault {
     if (this.#deck.length === 0) {
-      this.#deck = [...FAULTS]
+      this.#deck = [...FAULTS, ...this.#missed]
+      this.#missed.clear()
       for (let at = this.#deck.length - 1; at > 0; at -= 1) {
         const other = Math.floor(this.#random() * (at + 1))
         const [a, b] = [this.#deck[at], this.#deck[other]]

@@ -130,7 +130,7 @@ export class Supervisor {
           this.recovered[line.by] += 1
           break
         case 'told':
-          this.told.push(line.what)
+          this.told.push(`${line.id}: ${line.what}`)
           break
         case 'refused':
           this.refusals.push(line.code)

@@ -12,6 +12,7 @@ import { openPools } from '../../examples/transfer/environment.ts'
 import { inParallel } from '../../examples/transfer/orders.ts'
 import { PLACES } from '../../examples/transfer/schema.ts'
 import type { Failpoint } from '../../src/failpoint.ts'
+import { hearing } from '../support/hearing.ts'
 import { FaultyDisk } from './faulty-disk.ts'
 import type { Scenario } from './table.ts'
 
@@ -57,9 +58,8 @@ export type Said =
     }
   | { readonly event: 'done' }
   | { readonly event: 'closed' }
-  /** Something that an operator is told. */
-  | { readonly event: 'told'; readonly what: string }
-  | { readonly event: 'settled'; readonly how: string }
+  /** Something that an operator is told, of one branch. */
+  | { readonly event: 'told'; readonly id: string; readonly what: string }
 
 type Bank = ReturnType<typeof participants>
 
@@ -120,6 +120,10 @@ async function open(log: string, limits: Limits): Promise<void> {
         readonly directory: string
       },
       participants: participants(limits),
+      logger: hearing({
+        'branch:heuristic': ({ gtrid, answer }) => say({ event: 'told', id: gtrid, what: answer }),
+        'branch:reported': ({ id, why }) => say({ event: 'told', id, what: why }),
+      }),
       timeoutMs,
       settleMs,
       acquireMs: timeoutMs,
@@ -131,14 +135,6 @@ async function open(log: string, limits: Limits): Promise<void> {
     say({ event: 'refused', code: cause.code })
     return
   }
-  bank.on('branch:heuristic', ({ answer }) => say({ event: 'told', what: answer }))
-  // A server of the MySQL family lists the branches of all lanes to each of them.
-  const own = `una1-${bank.logId}-`
-  bank.on('branch:reported', ({ id, why }) => {
-    if (id.includes(own)) say({ event: 'told', what: why })
-  })
-  bank.on('branch:settled', ({ by }) => say({ event: 'settled', how: `commit by ${by}` }))
-  bank.on('branch:rolled-back', () => say({ event: 'settled', how: 'rollback by recovery' }))
   say({ event: 'open', logId: bank.logId })
 }
 
