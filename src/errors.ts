@@ -173,6 +173,11 @@ export function asTransactionError(cause: unknown): unknown {
   return new TransactionError(code, message, { outcome: 'rolled-back', gtrid: '', hint, cause })
 }
 
+/** What was thrown, as an error. */
+export function errorOf(cause: unknown): Error {
+  return cause instanceof Error ? cause : new Error(messageOf(cause))
+}
+
 /** The message of anything that was thrown, on one line: query libraries put the SQL below theirs. */
 export function messageOf(cause: unknown): string {
   const message = cause instanceof Error ? cause.message : String(cause)

@@ -35,10 +35,14 @@ export async function loadDirectory(
   onBatch?: (batch: ReplayedBatch) => void,
 ): Promise<LoadedDirectory> {
   const names = await files.list(directory)
-  const segments = names.filter((name) => segmentNumber(name) !== undefined).toSorted()
+  const numbered = names.toSorted().flatMap((name) => {
+    const number = segmentNumber(name)
+    return number === undefined ? [] : [{ name, number }]
+  })
+  const segments = numbered.map(({ name }) => name)
   const state = new LogState(keepIncarnations)
-  const name = segments.at(-1)
-  if (name === undefined) {
+  const last = numbered.at(-1)
+  if (last === undefined) {
     // A spare is made only after the first segment is durable.
     if (names.includes(SPARE_NAME)) {
       const path = `${directory}/${segmentName(1)}`
@@ -46,7 +50,7 @@ export async function loadDirectory(
     }
     return { state, segments, newest: undefined }
   }
-  const number = segmentNumber(name) ?? 0
+  const { name, number } = last
   const path = `${directory}/${name}`
   const bytes = await readSegment(path, files)
   const replayed = replaySegment(bytes, path, number, state, onBatch)

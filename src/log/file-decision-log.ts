@@ -215,12 +215,12 @@ export class FileDecisionLog implements OperatedLog {
       if (this.poison !== undefined) return Promise.reject(poisonedError(this.poison))
       return Promise.resolve('abort')
     }
-    if (register.value === 'open') {
+    if (register.decision === undefined) {
       register.value = 'abort'
       register.decision = Promise.resolve('abort')
       this.#undecided -= 1
     }
-    return register.decision ?? Promise.resolve('abort')
+    return register.decision
   }
 
   release(gtrid: string): void {

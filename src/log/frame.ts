@@ -219,8 +219,12 @@ export function mergeCopies<T>(
 /** The bytes of a sector in which nothing was written yet. */
 export function blankSector(salt: string): Buffer {
   const sector = Buffer.alloc(SECTOR_BYTES)
-  sector.write(salt, 0, 'hex')
-  for (let at = 0; at < 8; at += 1) sector[at + 8] = ~(sector[at] ?? 0) & 0xff
+  const bytes = Buffer.from(salt, 'hex')
+  sector.set(bytes)
+  sector.set(
+    bytes.map((byte) => ~byte),
+    bytes.length,
+  )
   return sector
 }
 

@@ -5,6 +5,7 @@
  *
  * A record that contradicts those before it is not read around: {@link MalformedError}.
  */
+import { invariant } from '../invariant.ts'
 import type { BranchAnswer } from '../protocol/vocabulary.ts'
 import { type Incarnation, sameIncarnation } from '../xid.ts'
 import { MalformedError } from './bytes.ts'
@@ -134,7 +135,8 @@ export class LogState {
       records.push({ type: 'commit', commit: record })
       for (const [bqual, answer] of answers) {
         const type = isHeuristic(answer) ? 'heuristic' : 'answered'
-        const at = answeredAtMs.get(bqual) ?? atMs
+        const at = answeredAtMs.get(bqual)
+        invariant(at !== undefined, 'an answer has its time')
         records.push({ type, gtrid: record.gtrid, bqual, answer, atMs: at })
       }
     }
@@ -156,7 +158,6 @@ export class LogState {
   }
 
   #checkpoint(record: CheckpointRecord): void {
-    if (this.logId !== '') throw new MalformedError('a second checkpoint in one segment')
     this.logId = record.logId
     this.lowestEpoch = record.lowestEpoch
     this.nonces.push(...record.nonces)
@@ -251,7 +252,7 @@ export class ServerTable implements ServerNames {
 
   indexOf(server: string, timeline: string | undefined): number {
     const index = this.#indexes.get(server)?.get(timeline)
-    if (index === undefined) throw new MalformedError('a server has no index yet')
+    invariant(index !== undefined, 'a server is written before the records that name it')
     return index
   }
 

@@ -13,7 +13,7 @@
  *  5. Lazy records ride on the next batch; without one they are forced after {@link LAZY_MS}.
  */
 import type { Clock, Timer } from '../clock.ts'
-import { UnanimousError } from '../errors.ts'
+import { errorOf, UnanimousError } from '../errors.ts'
 import { invariant } from '../invariant.ts'
 import { ByteWriter } from './bytes.ts'
 import { type CommitRecord, MAX_BRANCHES } from './decision-log.ts'
@@ -137,7 +137,7 @@ export class LogWriter {
         throw new UnanimousError('LOG_FULL', 'the log has no room for another server')
       }
       const record = this.#servers.assign(server.server, server.timeline)
-      if (record === undefined) continue
+      invariant(record !== undefined, 'a server that is not there is a new one')
       this.#serverBytes += MAX_SERVER_RECORD_BYTES
       const onDurable = (): void => {
         this.#serverBytes -= MAX_SERVER_RECORD_BYTES
@@ -320,7 +320,7 @@ export class LogWriter {
 
   #poisonWith(failure: unknown): Error {
     if (this.#poison !== undefined) return this.#poison
-    const cause = failure instanceof Error ? failure : new Error(String(failure))
+    const cause = errorOf(failure)
     this.#poison = cause
     this.#lazyTimer?.clear()
     const error = poisonedError(cause)

@@ -21,7 +21,7 @@ import type {
   OperatedLog,
   OperatorEntry,
 } from './decision-log.ts'
-import { type LoadedDirectory, loadDirectory } from './directory.ts'
+import { type LoadedDirectory, type LoadedSegment, loadDirectory } from './directory.ts'
 import { FileDecisionLog } from './file-decision-log.ts'
 import { type FileSystem, writeAll } from './file-system.ts'
 import { FIRST_FRAME_PAGE, framePages, MAX_SEGMENT_BYTES, PAGE_BYTES } from './frame.ts'
@@ -30,7 +30,7 @@ import type { LogState } from './log-state.ts'
 import { LogWriter } from './log-writer.ts'
 import { encodeRecords, type LogRecord } from './record.ts'
 import { checkOperator } from './record-limits.ts'
-import { isOutOfSpace, NEXT_NAME, SegmentStore } from './segment-store.ts'
+import { isOutOfSpace, SegmentStore } from './segment-store.ts'
 
 export interface LogOptions {
   /** The log's directory; created when missing. */
@@ -105,7 +105,7 @@ export async function adoptLog(
   try {
     const loaded = await loadDirectory(settings.directory, seams.files, settings.keepIncarnations)
     if (loaded.newest !== undefined) {
-      await keepTorn(settings.directory, loaded, seams)
+      await keepTorn(settings.directory, loaded.newest, seams)
       loaded.state.forgetIncarnations()
       const atMs = seams.clock.now()
       const note =
@@ -169,7 +169,7 @@ class OpenedFileLog implements OpenedLog {
     const { clock, random } = this.#seams
     const { state, newest } = this.#loaded
     if (newest === undefined) await this.#lock.adopt()
-    else await keepTorn(this.#settings.directory, this.#loaded, this.#seams)
+    else await keepTorn(this.#settings.directory, newest, this.#seams)
     const incarnation = { epoch: state.lastEpoch + 1, nonce: nonceFrom(random.bytes(5)) }
     const open: LogRecord = { type: 'open', atMs: clock.now(), ...incarnation }
     const store = await rewrite(this.#settings, this.#seams, this.#loaded, [open])
@@ -177,8 +177,11 @@ class OpenedFileLog implements OpenedLog {
     // nothing.
     if (store.spareState === 'missing') await store.prepareSpare()
     state.apply(open, 0)
-    for (const offset of newest?.replayed.repaired ?? []) {
-      this.#seams.onEvent({ kind: 'copy-repaired', file: newest?.path ?? '', offset })
+    if (newest !== undefined) {
+      const { path: file, replayed } = newest
+      for (const offset of replayed.repaired) {
+        this.#seams.onEvent({ kind: 'copy-repaired', file, offset })
+      }
     }
     return new FileDecisionLog({
       state,
@@ -220,9 +223,6 @@ async function rewrite(
     failpoints,
     randomBytes: (count) => random.bytes(count),
   })
-  if (segments.length > 0 && (await files.stat(`${directory}/${NEXT_NAME}`)) !== undefined) {
-    await files.unlink(`${directory}/${NEXT_NAME}`)
-  }
   const payload = encodeRecords(records, state.servers)
   // Header, checkpoint, one batch, and the last page, which stays blank.
   if ((FIRST_FRAME_PAGE + 2 * framePages(payload.length) + 3) * PAGE_BYTES > segmentBytes) {
@@ -246,15 +246,12 @@ async function rewrite(
 /**
  * Keeps a copy of what a crash left behind the last whole batch, before its segment is recycled.
  */
-async function keepTorn(
-  directory: string,
-  { newest }: LoadedDirectory,
-  seams: LogSeams,
-): Promise<void> {
+async function keepTorn(directory: string, newest: LoadedSegment, seams: LogSeams): Promise<void> {
   const { files } = seams
-  if (newest?.replayed.torn === undefined) return
-  const { offset, bytes } = newest.replayed.torn
-  const copy = `${newest.path}.cut-${newest.replayed.lastBatch + 1}`
+  const { torn, lastBatch } = newest.replayed
+  if (torn === undefined) return
+  const { offset, bytes } = torn
+  const copy = `${newest.path}.cut-${lastBatch + 1}`
   const file = await files.open(copy, 'write')
   try {
     await writeAll(file, [newest.bytes.subarray(offset, offset + bytes)], 0)

@@ -5,6 +5,7 @@
  * Both pass: what looks damaged is read again, and only damage that stays is reported.
  */
 import { LogCorruptError, UnanimousError } from '../errors.ts'
+import { invariant } from '../invariant.ts'
 import type { Incarnation } from '../xid.ts'
 import type { IncarnationStanding, LogSnapshot } from './decision-log.ts'
 import { type LoadedDirectory, loadDirectory, readSegment } from './directory.ts'
@@ -59,10 +60,11 @@ export async function readLog(directory: string, files: FileSystem): Promise<Log
   const owner = await readOwner(directory, files)
   return {
     logId: state.logId,
-    pending: state.pending().map((each) => ({
-      ...each,
-      place: { file: newest.path, offset: offsets.get(each.record.gtrid) ?? 0 },
-    })),
+    pending: state.pending().map((each) => {
+      const offset = offsets.get(each.record.gtrid)
+      invariant(offset !== undefined, 'a decision was read somewhere')
+      return { ...each, place: { file: newest.path, offset } }
+    }),
     operators: state.operators.map(({ type: _, ...entry }) => entry),
     standing: (incarnation: Incarnation): IncarnationStanding =>
       state.standing(incarnation, undefined),

@@ -25,6 +25,7 @@
  * by index.
  */
 
+import { invariant } from '../invariant.ts'
 import type { BranchAnswer, BranchRecord } from '../protocol/vocabulary.ts'
 import { parseBqual } from '../xid.ts'
 import { ByteReader, ByteWriter, MalformedError } from './bytes.ts'
@@ -341,7 +342,7 @@ function decodeEpoch(body: ByteReader): number {
 }
 
 function encodeFixed(writer: ByteWriter, text: string, length: number): void {
-  if (text.length !== length) throw new MalformedError(`${text} is not ${length} bytes long`)
+  invariant(text.length === length, `${text} is ${length} bytes long`)
   for (let index = 0; index < length; index += 1) writer.u8(text.charCodeAt(index))
 }
 

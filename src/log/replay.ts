@@ -186,11 +186,13 @@ function readTail(
     else bad.push(...badSectors(found, blankPage, at))
   }
   // One bad sector where nothing was written cannot hide a batch: each lies on two pages or more.
-  const [first, second] = bad
-  if (second !== undefined) {
-    throw new LogCorruptError(path, first ?? second, 'bytes that no write of the log left')
+  const [first] = bad
+  if (first !== undefined) {
+    if (bad.length > 1) {
+      throw new LogCorruptError(path, first, 'bytes that no write of the log left')
+    }
+    repaired.push(first)
   }
-  if (first !== undefined) repaired.push(first)
   if (tornEnd === 0) return undefined
   return { offset: page * PAGE_BYTES, bytes: tornEnd - page * PAGE_BYTES }
 }

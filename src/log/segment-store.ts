@@ -172,13 +172,11 @@ export class SegmentStore {
   }
 
   /**
-   * Makes a spare, or waits for the one that is being made. Rejects when that fails; afterwards it
-   * is `missing`, and what there was of it is gone.
+   * Makes a spare. Rejects when that fails; afterwards it is `missing`, and what there was of it is gone.
    */
   prepareSpare(): Promise<void> {
-    const spare = this.#spare
-    if (spare.state !== 'missing') return spare.work
-    spare.state = 'allocating'
+    invariant(this.#spare.state === 'missing', 'a spare is made when there is none')
+    this.#spare.state = 'allocating'
     return this.#makeSpare()
   }
 

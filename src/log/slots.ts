@@ -7,7 +7,7 @@
  * recovered by whoever opens that slot next: the process that takes it, or a sibling that opens it
  * for recovery and lets it go. A slot that is damaged or was copied stops only itself.
  */
-import { messageOf, UnanimousError } from '../errors.ts'
+import { errorOf, messageOf, UnanimousError } from '../errors.ts'
 import type { LogOwner, LogSnapshot, OpenedLog } from './decision-log.ts'
 import type { FileSystem } from './file-system.ts'
 import { asUnreadable, readOwner } from './log-lock.ts'
@@ -38,7 +38,7 @@ export interface SlotStatus {
   readonly problem: Error | undefined
 }
 
-const SLOT_NAME = /^slot-([1-9]\d{0,5})$/
+const SLOT_NAME = /^slot-[1-9]\d{0,5}$/
 /** Tries, when other processes take slots at the same moment. */
 const MAX_TRIES = 1000
 
@@ -101,8 +101,7 @@ async function readSlot(name: string, directory: string, files: FileSystem): Pro
     const snapshot = await readLog(directory, files)
     return { name, directory, snapshot, owner: snapshot.owner, problem: undefined }
   } catch (cause) {
-    const problem = cause instanceof Error ? cause : new Error(messageOf(cause))
-    return { name, directory, snapshot: undefined, owner: undefined, problem }
+    return { name, directory, snapshot: undefined, owner: undefined, problem: errorOf(cause) }
   }
 }
 
@@ -146,5 +145,5 @@ export async function slotNames(root: string, files: FileSystem): Promise<string
 }
 
 function slotNumber(name: string): number {
-  return Number(SLOT_NAME.exec(name)?.[1] ?? 0)
+  return Number(name.slice('slot-'.length))
 }

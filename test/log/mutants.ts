@@ -85,8 +85,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'do not look behind the torn tail',
     file: 'replay.ts',
-    find: '  if (second !== undefined) {',
-    replace: '  if (second !== undefined && first === undefined) {',
+    find: '    if (bad.length > 1) {',
+    replace: '    if (bad.length < 1) {',
   },
   {
     name: 'write only one copy',
@@ -155,8 +155,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'abort after the record was handed over',
     file: 'file-decision-log.ts',
-    find: "    if (register.value === 'open') {",
-    replace: "    if (register.value === 'open' || register.value === 'handed-over') {",
+    find: '    if (register.decision === undefined) {',
+    replace: "    if (register.decision === undefined || register.value === 'handed-over') {",
   },
   {
     name: 'presume abort after poison (sweep after poison)',

@@ -72,9 +72,8 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '1',
     name: 'rolls back although the record is on its way',
     file: REGISTER,
-    find: "    if (register.value === 'open') {\n      register.value = 'abort'",
-    replace:
-      "    if (register.value === 'open' || register.value === 'handed-over') {\n      register.value = 'abort'",
+    find: '    if (register.decision === undefined) {',
+    replace: "    if (register.decision === undefined || register.value === 'handed-over') {",
     also: {
       file: TWO_PHASE,
       find: '    finishBehind(context, tx, prepared, force)\n',
