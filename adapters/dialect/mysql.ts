@@ -150,18 +150,29 @@ export const OWN_SESSION =
   'SET SESSION autocommit = 1, SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 2'
 
 /**
- * Which server, which life of it, the session's id and its lock waits, in one statement. Both terms of the start
- * are taken from the statement's own start, so their difference is the same at every call.
+ * Which server, which life of it, the session's id and its lock waits, in one statement. Both terms of
+ * the start are taken from the statement's own start, so their difference is the same at every call.
+ *
+ * MariaDB starts in less than the second that it tells the time by; the clock sequence of its UUID() is
+ * drawn at each start and goes by a clock that nobody sets. MySQL's goes by the wall clock, and is drawn again
+ * when that is set back: it takes longer to start, and has to do without.
  */
 export function identity(flavour: Flavour): string {
-  const [server, status] =
+  const [server, drawn, status] =
     flavour === 'MySQL'
-      ? ['@@server_uuid', 'performance_schema.global_status']
-      : ["CONCAT_WS(' ', @@server_uid, @@hostname, @@datadir)", 'information_schema.GLOBAL_STATUS']
-  return `SELECT ${server} AS server, UNIX_TIMESTAMP() - VARIABLE_VALUE AS started_at,
+      ? ['@@server_uuid', "'0'", 'performance_schema.global_status']
+      : [
+          "CONCAT_WS(' ', @@server_uid, @@hostname, @@datadir)",
+          'SUBSTR(UUID(), 20, 4)',
+          'information_schema.GLOBAL_STATUS',
+        ]
+  return `SELECT ${server} AS server, UNIX_TIMESTAMP() - VARIABLE_VALUE AS started_at, ${drawn} AS drawn,
   CONNECTION_ID()+0 AS thread_id, @@SESSION.innodb_lock_wait_timeout AS row_wait,
   @@SESSION.lock_wait_timeout AS table_wait FROM ${status} WHERE VARIABLE_NAME = 'Uptime'`
 }
+
+/** How many ids of sessions this life of the server has given out, which it does in order. */
+export const CONNECTIONS = "SHOW GLOBAL STATUS LIKE 'Connections'"
 
 /** The marker table's engine; no row when there is no table. */
 export function markerState(schema: string): string {

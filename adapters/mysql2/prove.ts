@@ -5,13 +5,14 @@
  * the branch, by a locking read, proves a rollback by its absence. What fails on the way is thrown:
  * a row that stays locked (1205), like a server that does not answer, means to look again.
  */
-import type {
-  BranchEvidence,
-  PreparedBranch,
-  Proof,
-  ServerIdentity,
-  ServerLife,
-  Xid,
+import {
+  type BranchEvidence,
+  type PreparedBranch,
+  type Proof,
+  parseBqual,
+  type ServerIdentity,
+  type ServerLife,
+  type Xid,
 } from '../../src/adapter.ts'
 import { COMMITTED } from '../dialect/markers.ts'
 import * as sql from '../dialect/mysql.ts'
@@ -40,7 +41,7 @@ export async function prove(
   markerSchema: string | undefined,
 ): Promise<Proof> {
   if (isListed(await list(own, flavour), xid)) return { kind: 'look-again' }
-  const life = lifeOf(identityIn(await own.run(sql.identity(flavour))), evidence.server)
+  const life = await lifeNow(own, flavour, xid, evidence.server)
   if (!evidence.marker || markerSchema === undefined) return { kind: 'none', life }
   const marker = await readMarker(own, xid, markerSchema)
   if (marker === COMMITTED) return { kind: 'committed', by: 'marker' }
@@ -55,7 +56,7 @@ export async function proveOnePhase(
   evidence: BranchEvidence,
   markerSchema: string | undefined,
 ): Promise<Proof> {
-  const life = lifeOf(identityIn(await own.run(sql.identity(flavour))), evidence.server)
+  const life = await lifeNow(own, flavour, xid, evidence.server)
   if (!evidence.marker || markerSchema === undefined || life === 'other-server') {
     return { kind: 'none', life }
   }
@@ -75,16 +76,35 @@ export function identityIn(rows: readonly Row[]): ServerIdentity {
   const startedAtS = Number(row?.['started_at'])
   // SET timestamp in the session bends both terms; such an answer identifies nothing.
   if (!(startedAtS > 0)) throw new Error("the server's start time cannot be read in this session")
-  return { server: String(row?.['server']), startedAtMs: startedAtS * 1000 }
+  const drawn = Number.parseInt(String(row?.['drawn']), 16) % CLOCK_SEQUENCES
+  const startedAtMs = (startedAtS + drawn / CLOCK_SEQUENCES) * 1000
+  return { server: String(row?.['server']), startedAtMs }
 }
+
+/** Of 16 bits the two highest are the same in every UUID. */
+const CLOCK_SEQUENCES = 2 ** 14
 
 async function readMarker(own: Runner, xid: Xid, schema: string): Promise<string | undefined> {
   const [row] = await own.run(sql.readMarker(xid, schema))
   return row === undefined ? undefined : String(row['state'])
 }
 
-/** The start is exact to the second; a clock that was set while the server ran moves both terms. */
+/** The start is exact; a clock that was set while the server ran moves both terms of it. */
 export function lifeOf(now: ServerIdentity, recorded: ServerIdentity): ServerLife {
   if (now.server !== recorded.server) return 'other-server'
-  return Math.abs(now.startedAtMs - recorded.startedAtMs) < 1_000 ? 'same' : 'restarted'
+  return now.startedAtMs === recorded.startedAtMs ? 'same' : 'restarted'
+}
+
+/** A session's id that this life has not given out yet is of an earlier one. */
+async function lifeNow(
+  own: Runner,
+  flavour: sql.Flavour,
+  { bqual }: Xid,
+  recorded: ServerIdentity,
+): Promise<ServerLife> {
+  const life = lifeOf(identityIn(await own.run(sql.identity(flavour))), recorded)
+  const { threadId } = parseBqual(bqual)
+  if (life !== 'same' || threadId === undefined) return life
+  const [row] = await own.run(sql.CONNECTIONS)
+  return Number(row?.['Value']) < threadId ? 'restarted' : 'same'
 }

@@ -36,7 +36,10 @@ export type IsolationLevel =
 export interface ServerIdentity {
   /** PostgreSQL: system identifier. MySQL: @@server_uuid. MariaDB: uid, host name and datadir. */
   readonly server: string
-  /** When this life of the server began, by its own clock, in milliseconds since the epoch. */
+  /**
+   * When this life of the server began, by its own clock, in milliseconds since the epoch. No two lives
+   * of a server have the same.
+   */
   readonly startedAtMs: number
   /** PostgreSQL: the timeline as eight hexadecimal digits. */
   readonly timeline?: string

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { createConnection } from 'mysql2/promise'
 import { Pool } from 'pg'
-import { systemClock } from 'unanimous/adapter'
+import { type BranchEvidence, systemClock, type Xid } from 'unanimous/adapter'
 import { postgres } from 'unanimous/pg'
 import { afterAll, beforeAll, describe, inject, test } from 'vitest'
 import { branchOf, pause, requestOf, sealed } from '../../adapters/contract/harness.ts'
@@ -268,6 +268,36 @@ describe(`traps on ${shared.mysql.flavour} ${shared.mysql.version}, killed with 
     }
     admin.close()
   })
+
+  test('two lives of a server that began in the same second are two', () =>
+    contract('', async ({ opened }) => {
+      const prepared = async (id: number) => {
+        const branch = branchOf(opened)
+        await opened.run(branch, `INSERT INTO item VALUES (${id}, 1)`)
+        const evidence = evidenceOf(await branch.vote())
+        assert.deepEqual(await branch.commit(), { kind: 'answered' })
+        return { xid: xidOf(branch), evidence }
+      }
+      const ask = (xid: Xid, evidence: BranchEvidence) => opened.participant.prove(xid, evidence)
+      const before = await prepared(1)
+      assert.deepEqual(await ask(before.xid, before.evidence), { kind: 'none', life: 'same' })
+      await server.kill()
+      await server.restart()
+      const after = await prepared(2)
+      const { startedAtMs } = after.evidence.server
+      const second = startedAtMs - (startedAtMs % 1_000)
+      const inThatSecond = second + (before.evidence.server.startedAtMs % 1_000)
+      const recorded = { ...before.evidence.server, startedAtMs: inThatSecond }
+      const life = await ask(before.xid, { ...before.evidence, server: recorded })
+      // MySQL tells whole seconds, and its second life may have given out as many ids as the first.
+      if (isMariadb) assert.deepEqual(life, { kind: 'none', life: 'restarted' })
+      const { gtrid, bqual } = after.xid
+      const unissued = bqual.replace(/\d+$/, '1000000')
+      assert.deepEqual(await ask({ gtrid, bqual: unissued }, after.evidence), {
+        kind: 'none',
+        life: 'restarted',
+      })
+    }).run(mysqlHarness(url)))
 
   test('FLUSH TABLES WITH READ LOCK: a commit from outside is given up in the server too', () =>
     contract('', async ({ opened, other, harness }) => {

@@ -10,7 +10,7 @@
  *   e   the same, but the caller may hear `in-doubt`
  *   H   committed in both, and one branch is reported as a hazard: its server lost the answer in a
  *       restart, and without marker tables MySQL can prove nothing (DESIGN: proof instead of guessing)
- *   h   as C, or as H: two lives of a server that began within 2 s of each other count as one
+ *   h   as C, or as H: two lives of a MySQL that began in one second count as one
  *
  * Whatever the letter: both databases agree, what callers heard is true, nothing stays prepared or
  * locked, nobody is warned of anything but H, and a second recovery changes nothing.
