@@ -28,7 +28,7 @@ import {
   isHeuristic,
   type LogRecord,
 } from './record.ts'
-import { checkCommit, checkOperator, MAX_OPERATOR_BYTES } from './record-limits.ts'
+import { checkCommit, checkOperator } from './record-limits.ts'
 import { TurnoverMap } from './turnover-map.ts'
 
 /** The register of a live transaction, and its commit record's way to the disk. */
@@ -143,7 +143,7 @@ export class FileDecisionLog implements OperatedLog {
   readonly #prefix: string
   readonly #registers = new TurnoverMap<string, Register>()
   readonly #offered = new TurnoverMap<string, Offered>()
-  /** Registers that may still hand over a decision, or whose force has not returned. */
+  /** Registers that may still hand over a decision, or whose force has not returned; and records of operators. */
   #undecided = 0
   readonly #onDecided = (): void => {
     this.#undecided -= 1
@@ -334,13 +334,15 @@ export class FileDecisionLog implements OperatedLog {
 
   #appendOperator(entry: OperatorEntry): Promise<void> {
     this.#refuseWhenEnded()
-    if (!this.#writer.hasRoom(this.#undecided, MAX_OPERATOR_BYTES)) throw this.#full()
+    // On its way it takes the place of a decision, and is smaller than any may be.
+    if (!this.#writer.hasRoom(this.#undecided + 1)) throw this.#full()
+    this.#undecided += 1
     const written = new LazyEntry(
       { type: 'operator', bqual: '', ...entry, atMs: this.#clock.now() } as const,
       this.#writer.ride,
     )
     this.#writer.append(written, 'urgent')
-    return written.durable
+    return written.durable.finally(this.#onDecided)
   }
 
   #full(): UnanimousError {

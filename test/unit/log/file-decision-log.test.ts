@@ -2,11 +2,13 @@ import { describe, expect, it } from 'vitest'
 import { UnanimousError } from '../../../src/errors.ts'
 import type { DecisionLog, OperatedLog } from '../../../src/log/decision-log.ts'
 import { dumpLog } from '../../../src/log/read-log.ts'
+import { MAX_SERVERS } from '../../../src/log/record-limits.ts'
 import type { BranchRecord } from '../../../src/protocol/vocabulary.ts'
-import { FakeDisk } from '../../support/fake-disk.ts'
+import { FakeDisk, type Request } from '../../support/fake-disk.ts'
 import {
   commitOne,
   DIRECTORY,
+  SMALL_SEGMENT,
   SMALLEST_SEGMENT,
   type TestLog,
   testLog,
@@ -255,6 +257,29 @@ describe('answers and ends', () => {
 describe('an operator', () => {
   const entry = { action: 'forget', who: 'ada', host: 'db1', reason: 'settled by hand' }
 
+  it('takes what was said before a restart as said already', async () => {
+    const disk = new FakeDisk()
+    const log = await testLog(disk).start()
+    const gtrid = await commitOne(log)
+    unawaited(log.answered(gtrid, 'ledger', 'committed'))
+    await log.close()
+    const restarted = await testLog(disk).start()
+    const forces = syncs(disk)
+    await restarted.answered(gtrid, 'ledger', 'committed')
+    expect(syncs(disk)).toBe(forces)
+    expect(restarted.find(gtrid)?.answers.get('ledger')).toBe('committed')
+  })
+
+  it('ends and forgets once, however often it is told', async () => {
+    const log = await testLog(new FakeDisk()).start()
+    const [ended, forgotten] = [await commitOne(log), await commitOne(log)]
+    unawaited(log.answered(ended, 'ledger', 'committed'))
+    unawaited(log.answered(ended, 'shop.4711', 'committed'))
+    const entry = { action: 'forget', gtrid: forgotten, who: 'op', host: 'h', reason: 'seen' }
+    await Promise.all([log.forget(entry), log.forget(entry), log.end(ended), log.end(ended)])
+    expect(log.pending()).toEqual([])
+  })
+
   it('forgets a decision that no end could, and stays on record', async () => {
     const disk = new FakeDisk()
     const log = await testLog(disk).start()
@@ -368,6 +393,31 @@ describe('poison', () => {
     },
   )
 
+  it('a disk that takes nothing of a write has failed it', async () => {
+    const disk = new FakeDisk()
+    const log = await testLog(disk).start()
+    const gtrid = log.begin()
+    disk.fault = ({ kind }) => (kind === 'write' ? { short: 0 } : undefined)
+    await expect(log.decide(transfer(gtrid))).rejects.toMatchObject({
+      code: 'LOG_POISONED',
+      message: expect.stringContaining('took no byte'),
+    })
+  })
+
+  it('a spare that fails at any moment of a batch leaves no answer that is not true', async () => {
+    const heard = new Set<string>()
+    for (let turns = 0; turns < 30; turns += 1) {
+      const { disk, log, gtrid, decided } = await spareFailsBefore(turns)
+      const outcome = await decided.catch(codeOf)
+      heard.add(outcome)
+      expect(log.poison).toBeInstanceOf(Error)
+      disk.fault = undefined
+      const restarted = await testLog(disk.afterKill()).start()
+      if (outcome === 'commit') expect(restarted.find(gtrid)).toBeDefined()
+    }
+    expect([...heard].toSorted()).toEqual(['LOG_POISONED', 'commit'])
+  })
+
   it('after a roll that failed, nothing more is decided', async () => {
     const disk = new FakeDisk()
     const log = await testLog(disk).start({ segmentBytes: SMALLEST_SEGMENT })
@@ -418,6 +468,35 @@ describe('space', () => {
     beginAll(log)
     await settle()
     expect(beginAll(log).length).toBeGreaterThan(0)
+  })
+
+  it('takes no record of an operator where only decisions have a place', async () => {
+    const { log } = await withoutSpare()
+    const live = beginAll(log)
+    for (const gtrid of live.splice(0, live.length / 2)) log.release(gtrid)
+    const entry = { action: 'commit', gtrid: 'g', who: 'op', host: 'h', reason: 'r'.repeat(999) }
+    const offered = Array.from({ length: 100 }, () => log.operator(entry).catch(codeOf))
+    const taken = (await Promise.all(offered)).filter((answer) => answer === undefined)
+    expect(taken.length).toBeGreaterThan(0)
+    expect(taken.length).toBeLessThan(100)
+    let answer: unknown
+    while (answer === undefined) answer = await log.operator(entry).catch(codeOf)
+    expect(answer).toBe('LOG_FULL')
+    for (const gtrid of live) expect(await log.decide(transfer(gtrid))).toBe('commit')
+    expect(log.poison).toBeUndefined()
+  })
+
+  it('refuses the server too many, and decides for those that it knows', async () => {
+    const log = await testLog(new FakeDisk()).start({ segmentBytes: 8 * SMALL_SEGMENT })
+    const to = (server: string): ReturnType<typeof transfer> =>
+      transfer(log.begin(), {
+        branches: [
+          { participant: 'p', bqual: 'p', server: { server, startedAtMs: 1 }, marker: false },
+        ],
+      })
+    for (let n = 0; n < MAX_SERVERS; n += 1) expect(await log.decide(to(`s${n}`))).toBe('commit')
+    await expect(log.decide(to('one more'))).rejects.toMatchObject({ code: 'LOG_FULL' })
+    expect(await log.decide(to('s0'))).toBe('commit')
   })
 
   it('lets lazy records wait while only decisions have a place', async () => {
@@ -521,6 +600,41 @@ function beginAll(log: DecisionLog): string[] {
       return live
     }
   }
+}
+
+/**
+ * A decision is handed over so many turns of the microtask queue after the disk has failed the spare of the
+ * next segment, and before the log knows it or later.
+ */
+async function spareFailsBefore(turns: number): Promise<{
+  disk: FakeDisk
+  log: OperatedLog
+  gtrid: string
+  decided: Promise<string>
+}> {
+  const disk = new FakeDisk()
+  await (await testLog(disk).start()).close()
+  let fail: () => void = () => undefined
+  const failing = new Promise<void>((resolve) => {
+    fail = resolve
+  })
+  let recycling = false
+  const isSpare = ({ kind, path }: Request): boolean =>
+    recycling && kind === 'open' && path.endsWith('/spare')
+  disk.onRequest = (request) => (isSpare(request) ? failing : undefined)
+  disk.fault = (request) => (isSpare(request) ? { error: 'EIO' } : undefined)
+  const log = await testLog(disk, {
+    failpoints: (name) => {
+      if (name === 'log:after-retire') recycling = true
+    },
+  }).start()
+  const gtrid = log.begin()
+  fail()
+  for (let turn = 0; turn < turns; turn += 1) await Promise.resolve()
+  const decided = log.decide(transfer(gtrid))
+  unawaited(decided)
+  await settle()
+  return { disk, log, gtrid, decided }
 }
 
 function largest(gtrid: string): ReturnType<typeof transfer> {
