@@ -50,7 +50,10 @@ describe('what the kernel refuses is an error', () => {
 })
 
 describe('the lock', () => {
-  async function lockWith(programs: Readonly<Record<string, string>>, mode = 0o755) {
+  async function lockWith(
+    programs: Readonly<Record<string, string>>,
+    mode = 0o755,
+  ): Promise<boolean> {
     const own = join(folder, 'bin')
     await mkdir(own)
     for (const [name, text] of Object.entries(programs)) {
@@ -59,7 +62,11 @@ describe('the lock', () => {
     }
     process.env['PATH'] = own
     const file = await files.open(join(folder, 'lock'), 'write')
-    return file.lock('exclusive').finally(() => file.close())
+    try {
+      return await file.lock('exclusive')
+    } finally {
+      await file.close()
+    }
   }
 
   it('is taken through perl where there is no flock', async () => {

@@ -107,6 +107,20 @@ describe('a record', () => {
     if (answered) expect(bytes.length).toBeLessThanOrEqual(MAX_ANSWERED_BYTES)
   })
 
+  it('names a participant only where its bqual does not', () => {
+    const servers = new ServerTable()
+    servers.assign('s', undefined)
+    const [known] = transfer('g').branches
+    if (known === undefined) throw new Error('a transfer has branches')
+    const server = { server: 's', startedAtMs: 1 }
+    const commit = transfer('g', {
+      branches: [{ ...known, participant: 'stock', bqual: 'store.1', server }],
+    })
+    const bytes = encodeRecord({ type: 'commit', commit }, servers)
+    bytes.write('store', bytes.indexOf('stock'))
+    expect(() => [...decodeRecords(bytes, servers)]).toThrow(/a needless name/)
+  })
+
   it('of a commit fits one page with its head, however large', () => {
     expect(framePages(MAX_COMMIT_BYTES)).toBe(1)
   })

@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { LogCorruptError } from '../../../src/errors.ts'
+import { InvariantError } from '../../../src/invariant.ts'
+import { MalformedError } from '../../../src/log/bytes.ts'
 import { encodeHeader, PAGE_BYTES, PAYLOAD_START, sealFrame } from '../../../src/log/frame.ts'
 import { LogState } from '../../../src/log/log-state.ts'
 import { encodeRecord, type LogRecord } from '../../../src/log/record.ts'
+import { MAX_SERVERS } from '../../../src/log/record-limits.ts'
 import { type ReplayedSegment, replaySegment } from '../../../src/log/replay.ts'
 import { FakeDisk } from '../../support/fake-disk.ts'
 import { commitOne, DIRECTORY, SMALL_SEGMENT, testLog, transfer } from '../../support/test-log.ts'
@@ -61,12 +64,31 @@ describe('what cannot be in a log of ours is damage', () => {
     expect(() => replayed(segment)).toThrow(LogCorruptError)
   })
 
+  it('more servers than one incarnation can name', () => {
+    const state = new LogState(10)
+    for (let index = 0; index < MAX_SERVERS; index += 1) {
+      state.apply({ type: 'server', index, server: `s${index}` }, 40)
+    }
+    const more: LogRecord = { type: 'server', index: MAX_SERVERS, server: 'one more' }
+    expect(() => state.apply(more, 40)).toThrow(MalformedError)
+  })
+
   it('one decision twice', async () => {
     const segment = await segmentOf(1)
     const [pending] = stateOf(segment).pending()
     append(segment, {}, { type: 'commit', commit: pending?.record ?? transfer('x') })
     expect(() => replayed(segment)).toThrow(/decided twice/)
   })
+})
+
+it('a mistake of ours is not called damage', async () => {
+  const segment = await segmentOf(1)
+  const state = new LogState(10)
+  const mistake = new InvariantError('ours')
+  state.apply = () => {
+    throw mistake
+  }
+  expect(catching(() => replaySegment(segment, PATH, 1, state))).toBe(mistake)
 })
 
 describe('files that are not what their header says', () => {

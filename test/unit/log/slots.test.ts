@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import type { FileSystem } from '../../../src/log/file-system.ts'
 import { openSibling, openSlot, readSlots } from '../../../src/log/slots.ts'
 import { FakeDisk } from '../../support/fake-disk.ts'
 import { commitOne, SMALL_SEGMENT, testLog } from '../../support/test-log.ts'
@@ -47,6 +48,48 @@ describe('slots under a root', () => {
     expect(sibling?.find(gtrid)).toBeDefined()
     expect(sibling?.incarnation.epoch).toBe(2)
     await own.log.close()
+  })
+
+  it('leaves those that others take between the look and the lock', async () => {
+    const { seams } = testLog(disk)
+    await (await (await openSlot(options, seams)).log.start()).close()
+    let opened = 0
+    let isOther = false
+    disk.onRequest = async ({ kind, path }) => {
+      if (isOther || kind !== 'open' || !path.endsWith('/lock')) return
+      opened += 1
+      // First comes the look at slot 1, then the locks of slots 1, 2 and 3.
+      if (opened !== 2 && opened !== 3) return
+      isOther = true
+      await (await disk.open(path, 'write')).lock('exclusive')
+      isOther = false
+    }
+    expect((await openSlot(options, seams)).name).toBe('slot-3')
+  })
+
+  it('gives up when others take every one of them', async () => {
+    const { seams } = testLog(disk)
+    const open: FileSystem['open'] = async (path, mode) => ({
+      ...(await disk.open(path, mode)),
+      lock: async () => false,
+    })
+    const files = Object.assign(Object.create(disk) as FileSystem, {
+      open,
+      list: disk.list.bind(disk),
+      stat: disk.stat.bind(disk),
+    })
+    await expect(openSlot(options, { ...seams, files })).rejects.toMatchObject({
+      code: 'LOG_LOCKED',
+      message: expect.stringContaining('no slot under /logs'),
+    })
+  })
+
+  it('stops where no slot can be had, and does not pass over all of them', async () => {
+    const test = testLog(disk)
+    await (await (await openSlot(options, test.seams)).log.start()).close()
+    disk.fsType = 0x6969
+    await expect(openSlot(options, test.seams)).rejects.toMatchObject({ code: 'LOG_UNSAFE' })
+    expect(test.events).toEqual([])
   })
 
   it('passes over one that is damaged, and says so', async () => {
