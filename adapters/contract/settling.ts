@@ -115,6 +115,23 @@ export const settling: readonly ContractCase[] = [
     assert.ok(late.kind === 'absent' || late.kind === 'unknown', late.kind)
     assert.deepEqual(await ids(other), [1])
   }),
+  contract('is settled on the server that is named, and on no other', async ({ opened, other }) => {
+    const branch = branchOf(opened)
+    await opened.run(branch, INSERT)
+    const { server } = evidenceOf(await branch.vote())
+    branch.abandon()
+    const { participant } = opened
+    for (const decision of ['commit', 'abort'] as const) {
+      const elsewhere = { ...server, server: 'another' }
+      const settled = await participant.settle(xidOf(branch), decision, elsewhere)
+      assert.equal(settled.kind, 'other-server')
+      assert.ok(await listed(opened, branch))
+    }
+    const earlier = { ...server, startedAtMs: server.startedAtMs - 60_000 }
+    const settled = await participant.settle(xidOf(branch), 'commit', earlier)
+    assert.deepEqual(settled, { kind: 'answered' }, 'in whichever life of it')
+    assert.deepEqual(await ids(other), [1])
+  }),
   contract('a branch that was never prepared is absent', async ({ opened }) => {
     const xid = { gtrid: `${GTRID_PREFIX}zzz`, bqual: 'ledger' }
     assert.equal((await opened.participant.settle(xid, 'commit')).kind, 'absent')

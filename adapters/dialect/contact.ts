@@ -14,10 +14,17 @@ import {
   type Examination,
   type ParticipantWarning,
   type ServerIdentity,
+  type Settlement,
   UnanimousError,
 } from '../../src/adapter.ts'
 import { refuseUnfit, warningOf } from './findings.ts'
 import type { Lane } from './lane.ts'
+
+/** To a decision that is meant for one server alone. */
+export const OTHER_SERVER: Settlement = {
+  kind: 'other-server',
+  cause: new Error('another server is there than the one that prepared the branch'),
+}
 
 /** What was read of a server, and what it means. */
 export interface Learned extends Examination {

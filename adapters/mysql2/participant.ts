@@ -21,11 +21,12 @@ import {
   type SeenHold,
   type SeenMarker,
   type SeenSessions,
+  type ServerIdentity,
   type Settlement,
   UnanimousError,
   type Xid,
 } from '../../src/adapter.ts'
-import { Contact } from '../dialect/contact.ts'
+import { Contact, OTHER_SERVER } from '../dialect/contact.ts'
 import type { Interrupted } from '../dialect/interrupt.ts'
 import { Lane } from '../dialect/lane.ts'
 import * as sql from '../dialect/mysql.ts'
@@ -162,11 +163,15 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
     })
   }
 
-  async settle(xid: Xid, decision: Decision): Promise<Settlement> {
+  async settle(xid: Xid, decision: Decision, only?: ServerIdentity): Promise<Settlement> {
     let sent = false
     try {
       const { flavour } = await this.#contact.learn()
-      return await this.#lane.use((own) => {
+      return await this.#lane.use(async (own) => {
+        const there = async () => identityIn(await own.run(sql.identity(flavour)))
+        if (only !== undefined && lifeOf(await there(), only) === 'other-server') {
+          return OTHER_SERVER
+        }
         sent = true
         const runner = {
           run: (text: string) => own.run(text),

@@ -21,11 +21,12 @@ import {
   type SeenHold,
   type SeenMarker,
   type SeenSessions,
+  type ServerIdentity,
   type Settlement,
   UnanimousError,
   type Xid,
 } from '../../src/adapter.ts'
-import { Contact } from '../dialect/contact.ts'
+import { Contact, OTHER_SERVER } from '../dialect/contact.ts'
 import type { Interrupted } from '../dialect/interrupt.ts'
 import { Lane } from '../dialect/lane.ts'
 import * as sql from '../dialect/postgres.ts'
@@ -40,7 +41,7 @@ import { holds } from './holds.ts'
 import { interrupt, physicalIn } from './interrupt.ts'
 import { lookAtPostgres, type PgLearned } from './look.ts'
 import type { Session } from './pool.ts'
-import { lifeOf, prove, proveOnePhase } from './prove.ts'
+import { lifeOf, prove, proveOnePhase, readIdentity } from './prove.ts'
 import { settleFrom } from './settle.ts'
 import { announce, announced, markersOf, sessions } from './witness.ts'
 
@@ -150,10 +151,13 @@ export class PgParticipant<P extends PgPool = PgPool> implements Participant<PgH
     )
   }
 
-  async settle(xid: Xid, decision: Decision): Promise<Settlement> {
+  async settle(xid: Xid, decision: Decision, only?: ServerIdentity): Promise<Settlement> {
     let sent = false
     try {
-      return await this.#lane.use((own) => {
+      return await this.#lane.use(async (own) => {
+        if (only !== undefined && lifeOf(await readIdentity(own), only) === 'other-server') {
+          return OTHER_SERVER
+        }
         sent = true
         return settleFrom(own, this, xid, decision)
       })

@@ -9,7 +9,8 @@
  *  - Nothing of a sibling is live while its lock is ours: its owner is dead, on this kernel.
  *  - What is wrong with a sibling (damage, a copy, a failed write) stops that sibling alone.
  *  - Siblings wait for each other no more than participants do (rule 8).
- *  - A server that is not the recorded one answers nothing: participant/settle.ts.
+ *  - A server that is not the recorded one commits nothing and answers nothing: the participants of
+ *    this process need not be the owner's, and an answer of theirs would end the owner's decision.
  */
 import type { Clock, Timer } from '../clock.ts'
 import { messageOf, UnanimousError } from '../errors.ts'
@@ -188,7 +189,7 @@ export class Siblings {
     // Its own, so that what is counted as done here is of this log alone.
     const events = new Events((event, details) => this.#options.events.emit(event, details))
     const parts = { registry, log: await log.start(), events, failpoints, clock }
-    const { done } = await recoverOnce(parts, { waitMs: VISIT_MS })
+    const { done } = await recoverOnce(parts, { waitMs: VISIT_MS, sibling: true })
     return done.length > 0
   }
 

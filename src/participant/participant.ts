@@ -11,6 +11,7 @@ import type {
   Decision,
   IsolationLevel,
   Proof,
+  ServerIdentity,
   Settlement,
 } from '../protocol/vocabulary.ts'
 import type { Xid } from '../xid.ts'
@@ -188,8 +189,11 @@ export interface Participant<Handle = unknown, Pool = unknown> {
    * Carries the decision out on a prepared branch whose own connection is not ours any more.
    * Idempotent. Ends the session that keeps an XA branch attached, when the bqual names it and the
    * branch is still listed. Never throws.
+   *
+   * @param only - does nothing on any other server than this one, whichever life of it is there; read
+   * on the connection that is used
    */
-  settle(xid: Xid, decision: Decision): Promise<Settlement>
+  settle(xid: Xid, decision: Decision, only?: ServerIdentity): Promise<Settlement>
 
   /**
    * How a branch that voted `prepared` ended, by PROOF.md §3: lists first, then reads the marker in

@@ -83,6 +83,8 @@ export class Settlements {
       case 'later':
       case 'unknown':
         return undefined
+      case 'other-server':
+        return this.#notAnswered(participant.name, xid)
       case 'absent':
         return this.proveAbsent(participant, xid, evidence)
     }

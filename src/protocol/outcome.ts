@@ -4,7 +4,7 @@
  * A heuristic is a fact about a branch. One branch proven rolled back makes the whole mixed; one
  * whose end nobody can prove makes it a hazard; mixed outweighs hazard, being the stronger fact.
  */
-import type { BranchAnswer, ServerIdentity, ServerLife } from './vocabulary.ts'
+import type { BranchAnswer } from './vocabulary.ts'
 
 export type Conclusion = 'committed' | 'mixed' | 'hazard' | 'unfinished'
 
@@ -18,14 +18,4 @@ export function conclude(answers: readonly (BranchAnswer | undefined)[]): Conclu
 /** Whether the answer lets the decision be forgotten without an operator. */
 export function isCommitted(answer: BranchAnswer): boolean {
   return answer === 'committed' || answer === 'committed-unproven'
-}
-
-/** Two readings of a server's start may differ by this much: clocks are read a statement apart. */
-const START_TOLERANCE_MS = 2_000
-
-/** How the server that answers now relates to the one that was recorded. */
-export function compareServer(recorded: ServerIdentity, now: ServerIdentity): ServerLife {
-  if (recorded.server !== now.server) return 'other-server'
-  const drift = Math.abs(recorded.startedAtMs - now.startedAtMs)
-  return drift <= START_TOLERANCE_MS ? 'same' : 'restarted'
 }

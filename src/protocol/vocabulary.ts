@@ -108,6 +108,8 @@ export type Settlement =
   | { readonly kind: 'absent'; readonly cause: unknown }
   /** Certainly not done yet, and worth another try: busy, attached to a session, no permission. */
   | { readonly kind: 'later'; readonly cause: unknown }
+  /** Another server than the one that was named is there: it was told nothing. */
+  | { readonly kind: 'other-server'; readonly cause: unknown }
   /** The answer was lost. */
   | { readonly kind: 'unknown'; readonly cause: unknown }
 

@@ -39,6 +39,8 @@ export interface OnceOptions {
   readonly waitMs: number
   /** Undecided transactions of which a branch has committed by hand: left to a person. */
   readonly spared?: ReadonlySet<string>
+  /** The log is another process's, of the same root. */
+  readonly sibling?: boolean
 }
 
 /** A branch that was settled. */
@@ -71,7 +73,8 @@ export async function recoverOnce(parts: OnceParts, options: OnceOptions): Promi
   const markers = new MarkerCollector(registry, clock)
   const stopped: unknown[] = []
   try {
-    const context = { ...contextOf(parts, markers, stopped), spared: options.spared ?? new Set() }
+    const { spared = new Set(), sibling = false } = options
+    const context = { ...contextOf(parts, markers, stopped), spared, sibling }
     const participants = [...registry.values()].filter(
       ({ name }) => options.only === undefined || options.only === name,
     )

@@ -21,7 +21,7 @@ import type { Participant, PreparedBranch } from '../participant/participant.ts'
 import type { Registry } from '../participant/registry.ts'
 import type { Settlements } from '../participant/settle.ts'
 import { type Resolution, resolve } from '../protocol/resolution.ts'
-import type { BranchAnswer, Decision, Settlement } from '../protocol/vocabulary.ts'
+import type { BranchAnswer, Decision, ServerIdentity, Settlement } from '../protocol/vocabulary.ts'
 import type { Phases } from '../tracing.ts'
 import { parseGtrid, type Xid } from '../xid.ts'
 
@@ -37,6 +37,8 @@ export interface RecoveryContext {
   isSibling?(logId: string): Promise<boolean>
   /** Undecided transactions of which a branch has committed by hand: left to a person. */
   readonly spared?: ReadonlySet<string>
+  /** The log is a sibling's: a branch is committed only on the server that its record names. */
+  readonly sibling?: boolean
   /** Stops the coordinator: it must not decide any more. */
   stop(cause: unknown): void
 }
@@ -189,7 +191,8 @@ async function commitBranch(
   if (resolution.kind === 'absent') {
     answer = await context.settlements.proveAbsent(participant, xid, record)
   } else {
-    const settlement = await settle(context, participant, xid, 'commit')
+    const only = context.sibling === true ? record.server : undefined
+    const settlement = await settle(context, participant, xid, 'commit', only)
     await context.failpoints('recover:after-settle')
     answer = await context.settlements.answerOf(participant, xid, record, settlement)
   }
@@ -215,6 +218,7 @@ async function rollBack(
       // It was listed and is gone: its own session, or another one, rolled it back meanwhile.
       return true
     case 'later':
+    case 'other-server':
     case 'unknown':
       return false
   }
@@ -225,11 +229,12 @@ function settle(
   participant: Participant,
   xid: Xid,
   decision: Decision,
+  only?: ServerIdentity,
 ): Promise<Settlement> {
   const { name } = participant
   const span = { gtrid: xid.gtrid, participant: name, decision, by: 'recovery' } as const
   return context.phases.run('settle', span, async (known) => {
-    const settlement = await participant.settle(xid, decision)
+    const settlement = await participant.settle(xid, decision, only)
     known.answer = settlement.kind
     return settlement
   })

@@ -6,12 +6,21 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { afterAll, describe, expect, it } from 'vitest'
+import { createPool } from 'mysql2/promise'
+import { Coordinator } from 'unanimous'
+import type { ParticipantContext, ParticipantDefinition } from 'unanimous/adapter'
+import { mysql } from 'unanimous/mysql2'
+import { postgres } from 'unanimous/pg'
+import { afterAll, assert, describe, expect, it } from 'vitest'
 import { ACCOUNTS_URL, WALLETS_URL } from '../../examples/transfer/environment.ts'
 import { PLACES, START_BALANCE } from '../../examples/transfer/schema.ts'
+import { openBank } from '../../examples/transfer/transfer.ts'
+import type { LoggedDecision } from '../../src/log/decision-log.ts'
 import { nodeFileSystem } from '../../src/log/node-file-system.ts'
 import { readSlots } from '../../src/log/slots.ts'
+import { mysqlSession } from '../contract/mysql-harness.ts'
 import { logDirectory, type TestBank, testBank } from '../support/bank.ts'
+import { startMysqlFamily } from '../support/servers/index.ts'
 
 const CHILD = fileURLToPath(new URL('../support/slot-child.ts', import.meta.url))
 const bank = await testBank({ markers: true })
@@ -119,6 +128,77 @@ describe('processes that share a root', () => {
     expect(living.map(({ process: { exitCode } }) => exitCode)).toEqual([0, 0])
   }, 90_000)
 })
+
+describe("a sibling's branch under its exact id on another server", () => {
+  it('is not committed there: the decision would be forgotten, and the branch itself rolled back', async () => {
+    const { flavour, version } = bank.mysql
+    assert(flavour !== 'postgres')
+    const elsewhere = await startMysqlFamily({ flavour, version }, { fresh: true })
+    const pool = createPool(elsewhere.url)
+    const settled: string[] = []
+    const warned: string[] = []
+    const root = await logDirectory()
+    const misled = await Coordinator.open({
+      log: { root },
+      participants: {
+        accounts: postgres(bank.pools.accounts),
+        wallets: hearing(mysql(pool), settled),
+      },
+    })
+    misled.on('participant:warning', ({ code }) => warned.push(code))
+    try {
+      const doomed = new Worker(bank, {
+        ROOT: root,
+        TRANSFERS: '1',
+        RUN: 'd',
+        POINT: 'decide:after',
+      })
+      doomed.say('work')
+      await doomed.exited
+      const decided = async (): Promise<readonly LoggedDecision[]> =>
+        (await readSlots(root, nodeFileSystem)).flatMap(({ snapshot }) => snapshot?.pending ?? [])
+      const [one] = await decided()
+      const branch = one?.record.branches.find(({ participant }) => participant === 'wallets')
+      const xid = `'${one?.record.gtrid}','${branch?.bqual}',1`
+
+      // What a copy of the server's files would hold.
+      const session = await mysqlSession(elsewhere.url)
+      for (const verb of ['START', 'END', 'PREPARE']) await session.run(`XA ${verb} ${xid}`)
+      session.close()
+      await expect.poll(() => settled.length, { timeout: 20_000 }).toBeGreaterThan(0)
+      expect(new Set(settled)).toEqual(new Set(['other-server']))
+      expect(warned).toEqual(['OTHER_SERVER'])
+      // The other branch is where it was, and is committed.
+      const answers = async () => (await decided()).map((kept) => [...kept.answers.keys()])
+      await expect.poll(answers, { timeout: 10_000 }).toEqual([['accounts']])
+    } finally {
+      await misled.close()
+      await pool.end()
+      await elsewhere.stop()
+    }
+    const led = await openBank(bank.pools.accounts, bank.pools.wallets, { log: { root } })
+    await expect.poll(() => bank.observer.inDoubt(), { timeout: 15_000 }).toEqual([])
+    expect(await agree([])).toBeGreaterThan(0)
+    await led.close()
+  }, 90_000)
+})
+
+/** Notes how each settlement of the participant's ended. */
+function hearing<D extends ParticipantDefinition>(definition: D, settled: string[]): D {
+  return {
+    ...definition,
+    create(context: ParticipantContext) {
+      const participant = definition.create(context)
+      const settle = participant.settle.bind(participant)
+      participant.settle = async (...words) => {
+        const settlement = await settle(...words)
+        settled.push(settlement.kind)
+        return settlement
+      }
+      return participant
+    },
+  }
+}
 
 describe('a rolling restart on one log', () => {
   it('lets the next process wait for the one before, and loses nothing', async () => {

@@ -20,6 +20,7 @@ import type {
   Refusal,
   SeenMarker,
   SeenSessions,
+  ServerIdentity,
   Settlement,
   Vote,
   Xid,
@@ -46,6 +47,8 @@ export interface Script {
   /** Verb of recovery; default: as the server's state demands. */
   settle?: 'later' | 'lost'
   proof?: Proof
+  /** Which server is there now. */
+  server?: string
   unreachable?: boolean
   /** What other sessions run, and whether it is shown. */
   sessions?: Partial<SeenSessions>
@@ -107,8 +110,12 @@ export class FakeParticipant implements Participant<FakeHandle>, ParticipantDefi
     return [...this.prepared.values()].map((xid) => ({ id: gid(xid), xid }))
   }
 
-  async settle(xid: Xid, decision: Decision): Promise<Settlement> {
+  async settle(xid: Xid, decision: Decision, only?: ServerIdentity): Promise<Settlement> {
     this.#reach()
+    const { server = SERVER.server } = this.script
+    if (only !== undefined && only.server !== server) {
+      return { kind: 'other-server', cause: new Error(`this is ${server}`) }
+    }
     this.record(`settle ${decision}`)
     if (this.script.settle === 'later') return { kind: 'later', cause: new Error('busy') }
     if (this.script.settle === 'lost') return { kind: 'unknown', cause: new Error('lost') }

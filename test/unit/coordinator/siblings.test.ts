@@ -103,6 +103,22 @@ describe('a slot that nobody holds', () => {
     expect(w.told).toMatchObject([{ name: 'participant:warning', code: 'OTHER_SERVER' }])
   })
 
+  it("keeps its decision when another server lists the branch: a copy's answer is not the branch's", async () => {
+    const w = await world({ server: 'a copy' })
+    const log = await w.other()
+    const gtrid = await w.commit(log)
+    w.prepare(gtrid)
+    await log.close()
+    await w.visit()
+    expect(w.ledger.prepared.size).toBe(1)
+    const [, slot] = await readSlots('/logs', disk)
+    expect(slot?.snapshot?.pending[0]?.answers.size).toBe(0)
+    expect(w.told).toMatchObject([{ name: 'participant:warning', code: 'OTHER_SERVER' }])
+    w.ledger.script.server = SERVER.server
+    await w.visit()
+    expect([...w.ledger.committed]).toEqual([`${gtrid}:ledger`])
+  })
+
   it('that is damaged stops only itself, and is reported once', async () => {
     const w = await world()
     const damaged = await w.other()
