@@ -77,7 +77,9 @@ async function main(): Promise<void> {
       const results = await measure(world, directory, settings, peers?.all ?? [])
       report(await verifyAccounts(world.urls))
       const name = `transfer-${world.flavour}${peers === undefined ? '' : '-peers'}`
-      saveResults(values.out, name, results, chart(world.title, results.rows))
+      const title = `Transfers per second against hand-written two-phase commit without a log: ${world.title}`
+      const axes = { of: (row: Row) => row.throughputRatio, group: 'caller' }
+      saveResults(values.out, name, results, chart(title, results.rows, axes))
     } finally {
       await peers?.close()
     }

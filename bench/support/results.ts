@@ -24,9 +24,9 @@ export function circumstances(): Circumstances {
   }
 }
 
-/** Writes `<name>.json`, and the chart beside it. */
-export function saveResults(folder: string, name: string, results: object, svg: string): void {
+/** Writes `<name>.json`, and the chart beside it where there is one. */
+export function saveResults(folder: string, name: string, results: object, svg?: string): void {
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(results, undefined, 1)}\n`)
-  writeFileSync(join(folder, `${name}.svg`), svg)
+  if (svg !== undefined) writeFileSync(join(folder, `${name}.svg`), svg)
 }

@@ -1,5 +1,5 @@
-/** A bar for each variant at each number of callers: throughput against the yardstick. */
-import type { Row } from './measure.ts'
+/** A bar for each variant in each group, with the quarters around it. */
+import type { Row, Spread } from './measure.ts'
 
 const WIDTH = 760
 const HEIGHT = 340
@@ -21,27 +21,35 @@ const COLOURS = [
   '#0550ae',
 ]
 
-export function chart(title: string, rows: readonly Row[]): string {
+export interface Axes {
+  /** What a bar shows. */
+  readonly of: (row: Row) => Spread
+  /** What a group has so many of. */
+  readonly group: string
+}
+
+export function chart(title: string, rows: readonly Row[], { of, group: groups }: Axes): string {
   const variants = [...new Set(rows.map(({ variant }) => variant))]
   const callers = [...new Set(rows.map((row) => row.callers))]
-  const top = Math.max(1.5, ...rows.map(({ throughputRatio }) => throughputRatio.high)) * 1.05
+  const top = Math.max(1.5, ...rows.map((row) => of(row).high)) * 1.05
   const y = (ratio: number): number => TOP + (HEIGHT - TOP - BOTTOM) * (1 - ratio / top)
   const group = (WIDTH - LEFT - 10) / callers.length
   const bar = (group * 0.8) / variants.length
   const bars = rows.map((row) => {
     const at = variants.indexOf(row.variant)
     const x = LEFT + callers.indexOf(row.callers) * group + group * 0.1 + at * bar
-    const { median, low, high } = row.throughputRatio
+    const { median, low, high } = of(row)
     const middle = (x + bar / 2).toFixed(1)
     return `<rect x="${x.toFixed(1)}" y="${y(median).toFixed(1)}" width="${(bar - 2).toFixed(1)}" height="${(y(0) - y(median)).toFixed(1)}" fill="${COLOURS[at % COLOURS.length]}"/><path d="M${middle} ${y(low).toFixed(1)}V${y(high).toFixed(1)}" stroke="#24292f"/>`
   })
-  const lines = [0, 0.5, 1, 1.5].map(
-    (ratio) =>
-      `<path d="M${LEFT} ${y(ratio).toFixed(1)}H${WIDTH - 10}" stroke="${ratio === 1 ? '#24292f' : '#d0d7de'}"/><text x="${LEFT - 6}" y="${(y(ratio) + 4).toFixed(1)}" text-anchor="end">${ratio}</text>`,
+  const lines = [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4].flatMap((ratio) =>
+    ratio > top
+      ? []
+      : `<path d="M${LEFT} ${y(ratio).toFixed(1)}H${WIDTH - 10}" stroke="${ratio === 1 ? '#24292f' : '#d0d7de'}"/><text x="${LEFT - 6}" y="${(y(ratio) + 4).toFixed(1)}" text-anchor="end">${ratio}</text>`,
   )
   const names = callers.map(
     (count, at) =>
-      `<text x="${(LEFT + (at + 0.5) * group).toFixed(1)}" y="${HEIGHT - BOTTOM + 18}" text-anchor="middle">${count} caller${count === 1 ? '' : 's'}</text>`,
+      `<text x="${(LEFT + (at + 0.5) * group).toFixed(1)}" y="${HEIGHT - BOTTOM + 18}" text-anchor="middle">${count} ${groups}${count === 1 ? '' : 's'}</text>`,
   )
   const legend = variants.map((variant, at) => {
     const x = LEFT + (at % NAMES_A_LINE) * ((WIDTH - LEFT) / NAMES_A_LINE)
@@ -51,7 +59,7 @@ export function chart(title: string, rows: readonly Row[]): string {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="11">`,
     `<rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>`,
-    `<text x="${LEFT}" y="24" font-size="14">Transfers per second against hand-written two-phase commit without a log: ${title}</text>`,
+    `<text x="${LEFT}" y="24" font-size="14">${title}</text>`,
     ...lines,
     ...bars,
     ...names,

@@ -1,7 +1,7 @@
 import { connect, createServer } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { chart } from '../../../bench/transfer/chart.ts'
-import { rowsOf, type Turn } from '../../../bench/transfer/measure.ts'
+import { type Row, rowsOf, type Turn } from '../../../bench/transfer/measure.ts'
 import { wireTo } from '../../../bench/transfer/wire.ts'
 
 function turn(perSecond: number, p50Ms: number): Turn {
@@ -23,7 +23,8 @@ describe('the figures of the transfer benchmark', () => {
   })
 
   it('draws a bar for each variant', () => {
-    const drawn = chart('two servers', rowsOf(TURNS, 8, 'yardstick'))
+    const axes = { of: (row: Row) => row.throughputRatio, group: 'caller' }
+    const drawn = chart('two servers', rowsOf(TURNS, 8, 'yardstick'), axes)
     expect(drawn.match(/<rect [^>]*height="\d+\.\d"/g)).toHaveLength(2)
     expect(drawn).not.toMatch(/NaN|undefined|Infinity/)
   })
