@@ -33,7 +33,12 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'unit', include: folders('unit', 'simulation', 'golden', 'types') },
+        test: {
+          name: 'unit',
+          include: folders('unit', 'simulation', 'golden', 'types'),
+          // Of a machine that does much else meanwhile.
+          testTimeout: 30_000,
+        },
       },
       {
         extends: true,

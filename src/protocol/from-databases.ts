@@ -21,7 +21,7 @@
  *  4. that we see what the sessions run that could end the branch: all of them, or those of the
  *     branch's owner, if that is who we are
  */
-import { formatIncarnation, parseBqual, parseGtrid, type Xid } from '../xid.ts'
+import { formatIncarnation, type ParsedGtrid, parseBqual, parseGtrid, type Xid } from '../xid.ts'
 
 export interface ListedBranch {
   readonly id: string
@@ -105,17 +105,22 @@ export function mayPass({ kind }: Hindrance): boolean {
 
 /** Judges every transaction of this library that some participant lists, in the order of gtrids. */
 export function judge<L extends ListedBranch>(seen: Testimonies<L>): Verdict<L>[] {
-  const gtrids = new Set<string>()
-  for (const testimony of seen.participants.values()) {
-    for (const { xid } of testimony?.listed ?? []) {
-      if (xid !== undefined && parseGtrid(xid.gtrid) !== undefined) gtrids.add(xid.gtrid)
+  const parsed = new Map<string, ParsedGtrid>()
+  for (const { listed } of testimonies(seen)) {
+    for (const { xid } of listed) {
+      const parts = xid === undefined ? undefined : parseGtrid(xid.gtrid)
+      if (xid !== undefined && parts !== undefined) parsed.set(xid.gtrid, parts)
     }
   }
-  return [...gtrids].sort().map((gtrid) => judgeOne(seen, gtrid))
+  const gtrids = [...parsed].toSorted(([a], [b]) => (a < b ? -1 : 1))
+  return gtrids.map(([gtrid, parts]) => judgeOne(seen, gtrid, parts))
 }
 
-function judgeOne<L extends ListedBranch>(seen: Testimonies<L>, gtrid: string): Verdict<L> {
-  const { logId = '', incarnation = { epoch: 0, nonce: '' } } = parseGtrid(gtrid) ?? {}
+function judgeOne<L extends ListedBranch>(
+  seen: Testimonies<L>,
+  gtrid: string,
+  { logId, incarnation }: ParsedGtrid,
+): Verdict<L> {
   const { branches, strays } = findBranches(seen, gtrid)
   const verdict = { gtrid, logId, branches, committedIn: [], hindrances: [] }
   if (logId === seen.present) {

@@ -12,7 +12,7 @@
  */
 import { type Clock, LATE, sleep, within } from '../clock.ts'
 import { messageOf, UnanimousError } from '../errors.ts'
-import { InvariantError } from '../invariant.ts'
+import { InvariantError, invariant } from '../invariant.ts'
 import type {
   Announcement,
   Participant,
@@ -61,8 +61,9 @@ export async function lookWithoutLog(options: DatabasesOptions): Promise<Databas
   const witnesses = [...registry.values()].map((participant) => new Witness(participant, options))
   await Promise.all(witnesses.map((one) => one.seeSessions()))
   await Promise.all(witnesses.map((one) => one.seeBranches()))
-  const gtrids = [...new Set(witnesses.flatMap((one) => one.gtrids))]
-  await Promise.all(witnesses.map((one) => one.seeRows(gtrids)))
+  const ours = new Map(witnesses.flatMap((one) => one.ours))
+  const [gtrids, logIds] = [[...ours.keys()], [...new Set(ours.values())]]
+  await Promise.all(witnesses.map((one) => one.seeRows(gtrids, logIds)))
   const participants = new Map(witnesses.map((one) => [one.name, one.testimony]))
   return {
     atMs: clock.now(),
@@ -139,11 +140,12 @@ class Witness {
     this.#options = options
   }
 
-  /** Of branches that were spelled by this library. */
-  get gtrids(): readonly string[] {
-    return (this.#listed ?? []).flatMap(({ xid }) =>
-      xid === undefined || parseGtrid(xid.gtrid) === undefined ? [] : [xid.gtrid],
-    )
+  /** Of branches that were spelled by this library: gtrid and log id. */
+  get ours(): readonly (readonly [string, string])[] {
+    return (this.#listed ?? []).flatMap(({ xid }) => {
+      const gtrid = xid === undefined ? undefined : parseGtrid(xid.gtrid)
+      return xid === undefined || gtrid === undefined ? [] : [[xid.gtrid, gtrid.logId] as const]
+    })
   }
 
   /** `undefined` unless every question was answered in its time: later it is of another moment. */
@@ -154,7 +156,7 @@ class Witness {
   get inspected(): InspectedParticipant {
     return {
       name: this.name,
-      ...(this.#capabilities ?? {}),
+      ...this.#capabilities,
       ...(this.#listed === undefined ? {} : { prepared: this.#listed.length }),
       ...(this.#trouble === undefined ? {} : { trouble: this.#trouble }),
     }
@@ -173,21 +175,21 @@ class Witness {
     })
   }
 
-  seeRows(gtrids: readonly string[]): Promise<void> {
+  seeRows(gtrids: readonly string[], logIds: readonly string[]): Promise<void> {
     return this.#ask(async () => {
       const [sessions, listed] = [this.#sessions, this.#listed]
-      if (sessions === undefined || listed === undefined) return
+      invariant(sessions !== undefined && listed !== undefined, 'it has answered both questions')
       const markers = await this.#participant.markersOf(gtrids)
-      const announced = await this.#rowsOf(gtrids)
+      const announced = await this.#rowsOf(logIds)
       this.#testimony = { participant: this.name, sessions, listed, markers, announced }
     })
   }
 
   async #rowsOf(
-    gtrids: readonly string[],
+    logIds: readonly string[],
   ): Promise<ReadonlyMap<string, readonly Announcement[]> | undefined> {
     const rows = new Map<string, readonly Announcement[]>()
-    for (const logId of new Set(gtrids.map((gtrid) => parseGtrid(gtrid)?.logId ?? ''))) {
+    for (const logId of logIds) {
       const announced = await this.#participant.announced(logId)
       if (announced === undefined) return undefined
       rows.set(logId, announced)

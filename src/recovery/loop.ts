@@ -52,7 +52,8 @@ export class RecoveryLoop {
 
   /** Resolves when the named participants have had a pass that settled all it had to. */
   async clean(names: readonly string[]): Promise<void> {
-    await Promise.all(names.flatMap((name) => this.#loops.get(name)?.clean ?? []))
+    const named = [...this.#loops].filter(([name]) => names.includes(name))
+    await Promise.all(named.map(([, loop]) => loop.clean))
   }
 
   /**

@@ -14,6 +14,7 @@
 import type { Clock } from '../clock.ts'
 import { messageOf, UnanimousError } from '../errors.ts'
 import type { Events } from '../events.ts'
+import { invariant } from '../invariant.ts'
 import type { OperatedLog, OperatorEntry } from '../log/decision-log.ts'
 import { MarkerCollector } from '../participant/marker-collector.ts'
 import type { Participant } from '../participant/participant.ts'
@@ -135,7 +136,7 @@ export async function carryOutWish(
     if (pending !== undefined) settlements.resume([pending], clock.now())
     for (const step of steps) {
       const participant = registry.get(step.participant)
-      if (participant === undefined) continue
+      invariant(participant !== undefined, 'a step is of a branch that its participant listed')
       await log.operator({ ...word, action: actionOf(step), gtrid, bqual: step.bqual })
       const record = pending?.record.branches.find(({ bqual }) => bqual === step.bqual)
       acted.push(await act(settlements, participant, gtrid, step, record))
@@ -164,21 +165,20 @@ async function act(
   const xid = { gtrid, bqual }
   const its = { participant: participant.name, bqual }
   const settlement = await participant.settle(xid, decision)
-  if (record !== undefined) {
-    const forced = against && settlement.kind === 'answered'
-    const answer = forced
-      ? 'heuristic-rollback'
-      : await settlements.answerOf(participant, xid, record, settlement)
-    if (answer !== undefined) {
-      settlements.answer(gtrid, bqual, answer, 'operator')
-      return { ...its, did: answer }
-    }
-  } else if (settlement.kind === 'answered') {
+  const note = (answer: BranchAnswer): Acted => {
+    settlements.answer(gtrid, bqual, answer, 'operator')
+    return { ...its, did: answer }
+  }
+  if (settlement.kind === 'answered') {
+    if (record !== undefined) return note(against ? 'heuristic-rollback' : 'committed')
     if (decision === 'abort') return { ...its, did: 'rolled-back' }
     return { ...its, did: against ? 'committed-against' : 'committed' }
   }
-  const trouble = settlement.kind === 'answered' ? 'look again' : messageOf(settlement.cause)
-  return { ...its, did: undefined, trouble }
+  if (record !== undefined) {
+    const answer = await settlements.answerOf(participant, xid, record, settlement)
+    if (answer !== undefined) return note(answer)
+  }
+  return { ...its, did: undefined, trouble: messageOf(settlement.cause) }
 }
 
 /**

@@ -268,6 +268,29 @@ describe('participants that share a server', () => {
   })
 })
 
+describe('branches of which no participant speaks as its own', () => {
+  const ledger = CLEAN.participants.get('ledger')
+  if (ledger === undefined) throw new Error('ledger testifies')
+  const strange: ListedBranch = { id: 'stock', xid: { gtrid: GTRID, bqual: 'stock.8' } }
+
+  it('keep the whole from being rolled back while theirs is not configured', () => {
+    const participants = new Map(CLEAN.participants)
+    participants.set('ledger', { ...ledger, listed: [LEDGER, strange] })
+    const [verdict] = judge({ ...CLEAN, participants })
+    expect(verdict?.action).toBe('leave')
+    expect(verdict?.hindrances).toContainEqual({ kind: 'not-configured', participant: 'stock' })
+  })
+
+  it('are left alone although the transaction has committed: there is nobody to ask', () => {
+    const marker = { gtrid: GTRID, bqual: 'ledger', state: 'committed' } as const
+    const listed = [strange]
+    const participants = new Map([['ledger', { ...ledger, listed, markers: [marker] }]])
+    expect(judge({ ...CLEAN, participants })).toMatchObject([
+      { action: 'leave', branches: [], committedIn: ['ledger'] },
+    ])
+  })
+})
+
 it('names of rows reach further than branches: a third that no list shows must answer too', () => {
   const ledger = CLEAN.participants.get('ledger')
   const participants = new Map(CLEAN.participants)

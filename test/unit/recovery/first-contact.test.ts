@@ -33,6 +33,12 @@ describe('first contact', () => {
     expect(await meeting).toEqual({ answered: [], unfit: [] })
   })
 
+  it('hides no failure that an adapter does not know of', async () => {
+    const { ledger, meet } = world()
+    ledger.contact = () => Promise.reject(new TypeError('not a function'))
+    await expect(meet()).rejects.toBeInstanceOf(TypeError)
+  })
+
   it('answers who is unfit, with the reason', async () => {
     const { shop, meet } = world()
     const unfit = new UnanimousError('PARTICIPANT_UNFIT', 'shop: no grant', { hint: 'GRANT' })

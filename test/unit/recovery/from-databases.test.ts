@@ -2,6 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import type { Participant, Settlement } from '../../../src/adapter.ts'
 import { systemClock } from '../../../src/clock.ts'
+import { UnanimousError } from '../../../src/errors.ts'
+import { InvariantError } from '../../../src/invariant.ts'
 import { lookWithoutLog, recoverWithoutLog } from '../../../src/recovery/from-databases.ts'
 import { FakeParticipant, gid, type Script } from '../../support/fake-participant.ts'
 
@@ -62,6 +64,20 @@ describe('asks', () => {
   })
 })
 
+it('keeps what a participant said of itself apart from what befell it, and hides no mistake of ours', async () => {
+  const { options, ledger, shop } = world()
+  const unfit = new UnanimousError('PARTICIPANT_UNFIT', 'no grant')
+  ledger.contact = () => Promise.reject(unfit)
+  shop.sessions = () => Promise.reject(new Error('socket hang up'))
+  const { participants } = await lookWithoutLog(options)
+  expect(participants).toMatchObject([
+    { trouble: unfit },
+    { trouble: { code: 'PARTICIPANT_UNREACHABLE', message: 'shop: socket hang up' } },
+  ])
+  shop.sessions = () => Promise.reject(new InvariantError('ours'))
+  await expect(lookWithoutLog(options)).rejects.toBeInstanceOf(InvariantError)
+})
+
 describe('settles', () => {
   it('rolls back what nobody has committed', async () => {
     const { options, ledger, shop } = world()
@@ -95,6 +111,27 @@ describe('settles', () => {
     await recoverWithoutLog(options, 0)
     expect([...shop.prepared.keys()]).toEqual([gid({ gtrid: FIRST, bqual: 'shop' })])
     expect([...shop.rolledBack]).toEqual([gid({ gtrid: SECOND, bqual: 'shop' })])
+  })
+
+  it('goes on to commit the others after one that is busy, and comes back to it', async () => {
+    const { options, ledger, shop } = world()
+    const archive = new FakeParticipant([], { markers: true })
+    archive.name = 'archive'
+    archive.committed.add(gid({ gtrid: FIRST, bqual: 'archive' }))
+    options.registry.set('archive', archive)
+    const settle = ledger.settle.bind(ledger)
+    let busy = true
+    ledger.settle = (xid, decision): Promise<Settlement> => {
+      if (!busy || xid.gtrid !== FIRST) return settle(xid, decision)
+      busy = false
+      return Promise.resolve({ kind: 'later', cause: new Error('busy') })
+    }
+    const done = await recoverWithoutLog({ ...options, dead: new Set() }, 5_000)
+    expect(done.map(({ participant, did }) => [participant, did])).toEqual([
+      ['shop', 'committed'],
+      ['ledger', 'committed'],
+    ])
+    expect(shop.rolledBack.size).toBe(0)
   })
 
   it('a branch that is gone when it is to be rolled back may be committed: looks again', async () => {

@@ -5,7 +5,11 @@ import { Events } from '../../../src/events.ts'
 import type { PreparedBranch, SeenHold } from '../../../src/participant/participant.ts'
 import { createRegistry } from '../../../src/participant/registry.ts'
 import { withHolds } from '../../../src/recovery/holds.ts'
-import type { InspectedTransaction, Inspection } from '../../../src/recovery/inspection.ts'
+import type {
+  InspectedBranch,
+  InspectedTransaction,
+  Inspection,
+} from '../../../src/recovery/inspection.ts'
 import { FakeParticipant } from '../../support/fake-participant.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
 
@@ -39,8 +43,8 @@ function world() {
     apart: [],
     operators: [],
   }
-  const look = () =>
-    withHolds(inspection, { registry, clock, answerMs: 1_000, shown: [transaction('b')] })
+  const look = (shown: readonly InspectedTransaction[] = [transaction('b')]) =>
+    withHolds(inspection, { registry, clock, answerMs: 1_000, shown })
   return { ledger, clock, inspection, look }
 }
 
@@ -63,6 +67,21 @@ describe('what prepared branches hold', () => {
     const { ledger, inspection, look } = world()
     ledger.answer = () => Promise.reject(new UnanimousError('PARTICIPANT_UNFIT', 'denied'))
     expect(await look()).toEqual(inspection)
+  })
+
+  it('is asked for branches of its own that a list has shown', async () => {
+    const { ledger, look } = world()
+    const [b] = [transaction('b')]
+    const more: Partial<InspectedBranch>[] = [{ participant: 'shop' }, { id: undefined as never }]
+    const branches = [...b.branches, ...more.map((each) => ({ ...b.branches[0], ...each }))]
+    await look([{ ...b, branches: branches as InspectedBranch[] }])
+    expect(ledger.asked).toEqual([['b:ledger']])
+  })
+
+  it('hides no failure of the look itself', async () => {
+    const { ledger, look } = world()
+    ledger.answer = () => Promise.reject(new TypeError('not a function'))
+    await expect(look()).rejects.toBeInstanceOf(TypeError)
   })
 
   it('is left out where the server does not answer in time', async () => {

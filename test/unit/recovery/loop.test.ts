@@ -171,6 +171,13 @@ describe('the recovery loop', () => {
     expect(stopped).toHaveLength(1)
   })
 
+  it('promises no pass once it has stopped', async () => {
+    const { loop } = world()
+    loop.start()
+    await loop.stop()
+    expect(await loop.passed(['ledger', 'nobody'])).toEqual([undefined, undefined])
+  })
+
   it('stops at once, and leaves no timer', async () => {
     const { loop, clock } = world()
     loop.start()

@@ -3,8 +3,9 @@ import { describe, expect, it } from 'vitest'
 import { UnanimousError } from '../../../src/errors.ts'
 import { Events } from '../../../src/events.ts'
 import { noFailpoints } from '../../../src/failpoint.ts'
+import { InvariantError } from '../../../src/invariant.ts'
 import { createRegistry } from '../../../src/participant/registry.ts'
-import { type OnceOptions, recoverOnce } from '../../../src/recovery/once.ts'
+import { type Done, type OnceOptions, recoverOnce, watch } from '../../../src/recovery/once.ts'
 import { formatGtrid } from '../../../src/xid.ts'
 import { FakeParticipant, gid, type Script, SERVER } from '../../support/fake-participant.ts'
 import { MemoryLog } from '../../support/memory-log.ts'
@@ -138,6 +139,37 @@ describe('recover once', () => {
     for (const participant of [ledger, shop]) prepare(participant, gtrid(1))
     await run({ only: 'shop' })
     expect([ledger.prepared.size, shop.prepared.size]).toEqual([1, 0])
+  })
+
+  it('tells of a participant that is unfit what it said itself', async () => {
+    const { ledger, shop, run } = world()
+    const unfit = new UnanimousError('PARTICIPANT_UNFIT', 'no grant', { hint: 'GRANT' })
+    ledger.contact = () => Promise.reject(unfit)
+    shop.contact = () => Promise.reject(new Error('socket hang up'))
+    const { troubles } = await run()
+    expect(troubles.get('ledger')).toBe(unfit)
+    expect(troubles.get('shop')).toMatchObject({
+      code: 'PARTICIPANT_UNREACHABLE',
+      message: 'shop: socket hang up',
+    })
+  })
+
+  it('calls no mistake of ours a participant that is down', async () => {
+    const { ledger, run } = world()
+    ledger.contact = () => Promise.reject(new InvariantError('ours'))
+    await expect(run()).rejects.toBeInstanceOf(InvariantError)
+  })
+
+  it('notes what recovery settled beside a live path, where only that is wanted', () => {
+    const events = new Events()
+    const done: Done[] = []
+    const stop = watch(events, done, 'recovery')
+    const branch = { gtrid: 'g', participant: 'shop', bqual: 'shop', answer: 'committed' } as const
+    events.emit('branch:settled', { ...branch, by: 'live' })
+    events.emit('branch:settled', { ...branch, by: 'recovery' })
+    stop()
+    events.emit('branch:settled', { ...branch, by: 'recovery' })
+    expect(done).toHaveLength(1)
   })
 
   it('stops, settles nothing there and waits for nobody when a branch proves it a copy', async () => {

@@ -126,6 +126,14 @@ describe('what an operator may want', () => {
   })
 })
 
+it('tells whoever is refused what speaks against it', () => {
+  const shown = transaction('none', {}, { state: 'not listed', answer: 'heuristic-commit' })
+  const wish = { decision: 'commit', against: false } as const
+  expect(() => planWish({ ...shown, state: 'heuristic' }, wish)).toThrow(
+    expect.objectContaining({ hint: expect.stringMatching(/^Another branch of it has committed/) }),
+  )
+})
+
 describe('carrying it out', () => {
   it('rule 12: abort is in the register, and the word on record, before a branch is touched', async () => {
     const { carryOut, trace, ledger } = world()
@@ -178,6 +186,30 @@ describe('carrying it out', () => {
     expect(log.operators).toEqual([])
   })
 
+  it('a branch that the logged commit does not name is committed with it, and answers for none', async () => {
+    const { carryOut, log, ledger } = world()
+    const shop = { participant: 'shop', bqual: 'shop', server: SERVER, marker: false }
+    log.add({ gtrid: GTRID, decidedAtMs: 0, branches: [shop] })
+    const acted = await carryOut(step('ledger', 'commit', false))
+    expect(acted).toEqual([{ participant: 'ledger', bqual: 'ledger', did: 'committed' }])
+    expect(ledger.committed.size).toBe(1)
+    expect(log.pending()[0]?.answers.size).toBe(0)
+  })
+
+  it('a branch of a logged commit that is gone has ended as its proof says', async () => {
+    const { carryOut, logCommit, ledger } = world()
+    logCommit()
+    ledger.prepared.clear()
+    ledger.script.proof = { kind: 'rolled-back', by: 'marker' }
+    expect(await carryOut(step('ledger', 'commit', false))).toMatchObject([
+      { did: 'heuristic-rollback' },
+    ])
+    ledger.script.proof = { kind: 'look-again' }
+    expect(await carryOut(step('ledger', 'commit', false))).toMatchObject([
+      { did: undefined, trouble: 'no such branch' },
+    ])
+  })
+
   it('tells what could not be done, and what the server said', async () => {
     const { carryOut, shop } = world()
     shop.script.settle = 'later'
@@ -208,6 +240,13 @@ describe('what may be forgotten', () => {
     const shown = transaction('commit', { ...gone, answer: 'committed' }, { state: 'unreachable' })
     expect(refusal(() => checkForget(shown, false))).toBe('INVALID_OPTION')
     expect(refusal(() => checkForget(shown, true))).toBe('nothing was refused')
+  })
+
+  it('nothing that the log forgets by itself', () => {
+    const shown = transaction('commit', { ...gone, answer: 'committed' })
+    expect(() => checkForget({ ...shown, state: 'settled' }, true)).toThrow(
+      expect.objectContaining({ hint: expect.stringContaining('by itself') }),
+    )
   })
 
   it('nothing that was never decided', () => {
