@@ -13,6 +13,7 @@ import {
   report,
   type SourceFile,
 } from './source-tree.ts'
+import { editsOf, TAKE_OUTS, without } from './take-out/all.ts'
 
 export type TidyRule =
   | 'file-length'
@@ -25,6 +26,7 @@ export type TidyRule =
   | 'changelog'
   | 'link'
   | 'lockfile'
+  | 'take-out'
 
 const MAX_FILE_LINES = 400
 const MAX_FUNCTION_LINES = 70
@@ -73,6 +75,7 @@ export function tidyFindings(files: readonly SourceFile[]): Finding<TidyRule>[] 
     ...(file.path === 'CHANGELOG.md' ? changelog(file) : []),
     ...(file.path.endsWith('.md') ? links(file, paths) : []),
     ...(file.path === 'package-lock.json' ? lockfile(file) : []),
+    ...takeOuts(file),
   ])
 }
 
@@ -94,6 +97,20 @@ function lengths(file: SourceFile): Finding<TidyRule>[] {
     findings.push({ rule: 'function-length', path: file.path, line, message })
   })
   return findings
+}
+
+/** What is gone from the file, or stands there twice, cannot be taken out by `npm run test:takeout`. */
+function takeOuts({ path, text }: SourceFile): Finding<TidyRule>[] {
+  return TAKE_OUTS.flatMap((one) =>
+    editsOf(one)
+      .filter((edit) => edit.file === path && without(edit, text) === undefined)
+      .map(({ from }) => ({
+        rule: 'take-out',
+        path,
+        line: 1,
+        message: `${one.trap} (${one.what}) takes out what does not stand here once: ${from}`,
+      })),
+  )
 }
 
 function bannedWords(file: SourceFile): Finding<TidyRule>[] {

@@ -125,9 +125,9 @@ export const DRIVER_TAKE_OUTS: readonly TakeOut[] = [
       'E: a connection killed under',
       undefined,
       {
-        file: MY_POOL,
-        from: "this.#lost ??= cause ?? new Error('the server closed the connection')",
-        to: '',
+        file: MY_BRANCH,
+        from: 'this.#gate.seal(because) ?? death',
+        to: 'this.#gate.seal(because)',
       },
     ],
     [
@@ -165,9 +165,9 @@ export const DRIVER_TAKE_OUTS: readonly TakeOut[] = [
       'E: mysql2: kill -9, in flight',
       undefined,
       {
-        file: MY_POOL,
-        from: "this.#lost ??= cause ?? new Error('the server closed the connection')",
-        to: '',
+        file: MY_BRANCH,
+        from: 'this.#gate.seal(because) ?? death',
+        to: 'this.#gate.seal(because)',
       },
     ],
   ]),

@@ -300,7 +300,11 @@ export const POSTGRES_TAKE_OUTS: readonly TakeOut[] = [
         '',
         'E: a connection killed under the application',
         undefined,
-        { file: PG_POOL, from: 'this.#lost ??= cause\n  }\n\n', to: '}\n\n' },
+        {
+          file: PG_BRANCH,
+          from: 'this.#gate.seal(because) ?? death',
+          to: 'this.#gate.seal(because)',
+        },
       ],
     ],
   ),

@@ -48,6 +48,7 @@ const BAD: readonly BadFile[] = [
   ['link', 'docs/a.md', '[a](README.md)'],
   ['link', 'README.md', 'text\n\n[a]: docs/missing.md#part\n'],
   ['lockfile', 'package-lock.json', lock()],
+  ['take-out', 'src/xid.ts', 'export const FORMAT_ID = 2'],
   ['link', 'README.md', '<img src="docs/missing.svg">'],
 ]
 
