@@ -130,7 +130,7 @@ export interface FileDecisionLogParts {
   readonly clock: Clock
   writer(live: () => number): LogWriter
   /** Releases the lock. */
-  release(): Promise<void>
+  readonly release: () => Promise<void>
 }
 
 export class FileDecisionLog implements OperatedLog {
@@ -157,7 +157,7 @@ export class FileDecisionLog implements OperatedLog {
     this.#state = parts.state
     this.#clock = parts.clock
     this.#writer = parts.writer(() => this.#undecided)
-    this.#release = () => parts.release()
+    this.#release = parts.release
     this.#prefix = gtridPrefix(this.logId, this.incarnation)
   }
 

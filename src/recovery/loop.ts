@@ -12,7 +12,7 @@
  *
  * Never two passes at once over one participant, and no loop waits for another (rule 8).
  */
-import type { Clock, Timer } from '../clock.ts'
+import type { Clock } from '../clock.ts'
 import { messageOf } from '../errors.ts'
 import { InvariantError } from '../invariant.ts'
 import type { Participant } from '../participant/participant.ts'
@@ -21,6 +21,7 @@ import { type PassReport, type RecoveryContext, recoverParticipant } from './pas
 
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 1_000
+const NOBODY_WAITS = (): void => undefined
 
 export interface LoopOptions {
   /** Between two passes over a participant that has nothing unsettled, in ms. */
@@ -84,7 +85,7 @@ class ParticipantLoop {
   readonly #clock: Clock
   readonly #options: LoopOptions
   #resolveClean: () => void = () => undefined
-  #wake: () => void = () => undefined
+  #wake: () => void = NOBODY_WAITS
   #nudged = false
   #stopped = false
   #reachable: boolean | undefined
@@ -216,14 +217,14 @@ class ParticipantLoop {
       return Promise.resolve()
     }
     return new Promise((resolve) => {
-      let timer: Timer | undefined
-      this.#wake = () => {
-        timer?.clear()
-        this.#wake = () => undefined
+      const wake = (): void => {
+        timer.clear()
+        this.#wake = NOBODY_WAITS
         this.#nudged = false
         resolve()
       }
-      timer = this.#clock.timer(delayMs, () => this.#wake())
+      const timer = this.#clock.timer(delayMs, wake)
+      this.#wake = wake
     })
   }
 }

@@ -12,7 +12,7 @@ export interface ClientHost {
   readonly world: World
   readonly oracle: Oracle
   /** The process that runs now. */
-  readonly process: Process | undefined
+  process(): Process | undefined
   /** Sees to it that one runs. */
   ensure(): void
   /** Calls once the next process has opened its coordinator. */
@@ -43,7 +43,7 @@ export class Clients {
   #schedule(plan: TransactionPlan, delayMs: number): void {
     this.#host.world.schedule(delayMs, 'client', () => {
       this.#askAnyone()
-      const process = this.#host.process
+      const process = this.#host.process()
       if (process?.isOpen === true) {
         this.#transact(plan, process)
         return
@@ -76,15 +76,10 @@ export class Clients {
   async #call(plan: TransactionPlan, process: Process, attempts: Attempt[]): Promise<void> {
     const { coordinator } = process
     if (coordinator === undefined) return
-    const abort = new AbortController()
-    if (plan.signalMs !== undefined) {
-      this.#host.count('signal')
-      this.#host.world.schedule(plan.signalMs, 'signal', () => abort.abort(), process)
-    }
     const options = {
       timeoutMs: plan.timeoutMs,
       readOnly: plan.readOnly,
-      ...(plan.signalMs === undefined ? {} : { signal: abort.signal }),
+      ...(plan.signalMs === undefined ? {} : { signal: this.#signal(plan.signalMs, process) }),
     }
     if (plan.ending === 'by hand' || plan.ending === 'roll back by hand') {
       const tx = await coordinator.begin(options)
@@ -98,6 +93,13 @@ export class Clients {
       ...options,
       retry: { attempts: plan.attempts },
     })
+  }
+
+  #signal(afterMs: number, process: Process): AbortSignal {
+    const abort = new AbortController()
+    this.#host.count('signal')
+    this.#host.world.schedule(afterMs, 'signal', () => abort.abort(), process)
+    return abort.signal
   }
 
   async #work(
@@ -189,7 +191,7 @@ export class Clients {
 
   /** What outcome() says must agree with how it ends. */
   #ask(attempt: Attempt): void {
-    const said = this.#host.process?.coordinator?.outcome(attempt.gtrid)
+    const said = this.#host.process()?.coordinator?.outcome(attempt.gtrid)
     if (said === 'committed' || said === 'rolled-back') attempt.told.add(said)
   }
 }

@@ -195,7 +195,7 @@ export class SimDisk {
     const taken = fails ? rng.int(length) : short ? 1 + rng.int(length) : length
     const effect = (): void => {
       let at = position
-      grow(inode, position + taken)
+      inode.seen = roomFor(inode.seen, position + taken, position)
       for (const buffer of buffers) {
         const bytes = buffer.subarray(0, position + taken - at)
         if (bytes.length === 0) break
@@ -221,7 +221,8 @@ export class SimDisk {
       for (const write of inode.unsynced) {
         if (write.opening !== opening) others.push(write)
         else if (!fails) {
-          inode.durable = roomFor(inode.durable, write.position + write.bytes.length)
+          const end = write.position + write.bytes.length
+          inode.durable = roomFor(inode.durable, end, write.position)
           inode.durable.set(write.bytes, write.position)
           others = others.flatMap((older) => without(older, write))
         }
@@ -309,7 +310,7 @@ function applyChange(names: Map<string, Inode>, change: NameChange): void {
 /** The content with those sectors of the write in it that `keep` draws. */
 function writeSectors(content: Buffer, { position, bytes }: Write, keep: () => boolean): Buffer {
   const end = position + bytes.length
-  const target = roomFor(content, end)
+  const target = roomFor(content, end, end)
   let reached = content.length
   for (let at = position; at < end; ) {
     const next = Math.min(end, (Math.floor(at / SECTOR) + 1) * SECTOR)
@@ -336,15 +337,12 @@ function without(older: Write, { position, bytes }: Write): Write[] {
   ].filter((part) => part.bytes.length > 0)
 }
 
-function grow(inode: Inode, length: number): void {
-  inode.seen = roomFor(inode.seen, length)
-}
-
-function roomFor(content: Buffer, length: number): Buffer {
+/** The content, made longer: with zeros up to `from`, and from there on with what will be written. */
+function roomFor(content: Buffer, length: number, from: number): Buffer {
   if (length <= content.length) return content
   const grown = Buffer.allocUnsafe(length)
   content.copy(grown)
-  return grown.fill(0, content.length)
+  return grown.fill(0, content.length, Math.max(content.length, from))
 }
 
 function failure(code: string, path: string): Error {

@@ -34,6 +34,7 @@ export class Farm {
       platform: 'node',
       format: 'cjs',
       target: 'node20',
+      alias: { 'node:async_hooks': join(root, 'test/simulation/no-ambient.ts') },
       outfile: this.#bundle,
       logLevel: 'error',
     })

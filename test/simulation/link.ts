@@ -68,13 +68,19 @@ export class Connection {
   #busy = false
   /** What waits for an answer hears that there will be none. */
   #drop: (cause: Lost) => void = () => undefined
-  onBroken: (() => void) | undefined
+  readonly #onBroken: (connection: Connection) => void
 
-  constructor(network: Network, server: SimServer, owner: Owner) {
+  constructor(
+    network: Network,
+    server: SimServer,
+    owner: Owner,
+    onBroken: (connection: Connection) => void,
+  ) {
     this.#network = network
     this.#server = server
     this.#owner = owner
     this.#life = server.life
+    this.#onBroken = onBroken
   }
 
   get broken(): Lost | undefined {
@@ -100,13 +106,11 @@ export class Connection {
         this.#busy = false
         return this.#owner.alive
       }
-      this.#drop = (cause) => heard() && reject(cause)
-      this.#transmit(
-        verb,
-        execute,
-        (answer) => heard() && resolve(answer),
-        (cause) => heard() && reject(cause),
-      )
+      const failed = (cause: unknown): void => {
+        if (heard()) reject(cause)
+      }
+      this.#drop = failed
+      this.#transmit(verb, execute, (answer) => heard() && resolve(answer), failed)
     })
   }
 
@@ -255,7 +259,7 @@ export class Connection {
     if (this.#broken !== undefined) return this.#broken
     this.#broken = cause
     this.#drop(cause)
-    this.onBroken?.()
+    this.#onBroken(this)
     const { world, faults, onFault } = this.#network
     const { rng } = world
     const halfOpen = rng.chance(faults.halfOpen)

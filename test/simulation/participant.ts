@@ -54,6 +54,9 @@ export class SimParticipant implements Participant<SimHandle>, ParticipantDefini
   #contact: Promise<Capabilities> | undefined
   readonly #idle: Connection[] = []
   #taken = 0
+  readonly #forget = (connection: Connection): void => {
+    this.connections.delete(connection)
+  }
   readonly #waiting: (() => void)[] = []
 
   constructor(home: Home) {
@@ -298,9 +301,8 @@ export class SimParticipant implements Participant<SimHandle>, ParticipantDefini
 
   #connect(): Connection {
     const { network, server, owner } = this.home
-    const connection = new Connection(network, server, owner)
+    const connection = new Connection(network, server, owner, this.#forget)
     this.connections.add(connection)
-    connection.onBroken = () => this.connections.delete(connection)
     return connection
   }
 

@@ -10,6 +10,7 @@ import { Events } from '../../src/events.ts'
 import { createRegistry } from '../../src/participant/registry.ts'
 import { recoverWithoutLog } from '../../src/recovery/from-databases.ts'
 import { forgetAmbients } from './ambient.ts'
+import { lendBuffers, takeBuffersBack } from './arena.ts'
 import { type ClientHost, Clients } from './clients.ts'
 import { SimDisk, SOUND } from './disk.ts'
 import { type Network, QUIET } from './link.ts'
@@ -38,6 +39,7 @@ const HEAL_MS = 30_000
 const SWEEP_MS = 130_000
 
 export async function runSeed(seed: number, traced = false): Promise<SeedResult> {
+  lendBuffers()
   const run = new Run(seed, traced)
   let violation: string | undefined
   try {
@@ -46,6 +48,7 @@ export async function runSeed(seed: number, traced = false): Promise<SeedResult>
     violation = cause instanceof Violation ? cause.message : `unexpected: ${stackOf(cause)}`
   }
   forgetAmbients()
+  takeBuffersBack()
   return run.result(violation)
 }
 
@@ -71,14 +74,15 @@ class Run {
     this.#seed = seed
     this.#world = new World(seed, traced)
     this.#plan = drawPlan(new Rng(seed ^ 0x5eed))
+    const onFault = (kind: string): void => this.#count(kind)
     this.#disk = new SimDisk(this.#world)
     this.#disk.faults = this.#plan.disk
-    this.#disk.onFault = (kind) => this.#count(kind)
+    this.#disk.onFault = onFault
     this.#oracle = new Oracle(this.#world, this.#disk)
     this.#network = {
       world: this.#world,
       faults: this.#plan.network,
-      onFault: (kind) => this.#count(kind),
+      onFault,
       underWay: 0,
     }
     this.#servers = this.#plan.servers.map(
@@ -128,13 +132,14 @@ class Run {
     const clients = new Clients(this.#host(), transactions)
     this.#clients = clients
     let next = 0
-    this.#world.beforeEvent = (number) => {
+    const crashDue = (number: number): void => {
       for (let crash = crashes[next]; crash !== undefined && crash.atEvent <= number; ) {
         next += 1
         this.#crash(crash)
         crash = crashes[next]
       }
     }
+    this.#world.beforeEvent = crashDue
     const over = (): boolean => this.#failure !== undefined || clients.unanswered === 0
     await this.#world.run(over, SAFETY_MS)
     this.#world.beforeEvent = undefined
@@ -213,13 +218,10 @@ class Run {
   }
 
   #host(): ClientHost {
-    const current = (): Process | undefined => this.#process
     return {
       world: this.#world,
       oracle: this.#oracle,
-      get process() {
-        return current()
-      },
+      process: () => this.#process,
       ensure: () => this.#ensure(),
       whenOpen: (call) => this.#waiting.push(call),
       count: (kind) => this.#count(kind),

@@ -30,6 +30,7 @@ export class Violation extends Error {
 
 const MAX_EVENTS = 20_000
 const START_MS = 1_700_000_000_000
+const SETTLED = Promise.resolve()
 
 export class World {
   readonly rng: Rng
@@ -94,26 +95,39 @@ export class World {
    *
    * @returns whether the condition holds
    */
-  async run(done: () => boolean, untilMs: number): Promise<boolean> {
-    await everythingSettled()
-    for (;;) {
-      if (done()) return true
-      // What happens between two events must find the next one among those still to come.
-      this.beforeEvent?.(this.events + 1)
-      const event = this.#pop()
-      if (event === undefined) return false
-      if (event.at > untilMs) {
-        this.#push(event)
-        this.now = untilMs
-        return done()
+  run(done: () => boolean, untilMs: number): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const step = (): void => {
+        try {
+          const over = this.#step(done, untilMs)
+          if (over === undefined) whenEverythingSettled(step)
+          else resolve(over)
+        } catch (cause) {
+          reject(cause instanceof Error ? cause : new Error(String(cause)))
+        }
       }
-      this.now = Math.max(this.now, event.at)
-      this.events += 1
-      if (this.events > MAX_EVENTS) throw new Violation(`${MAX_EVENTS} events and no end`)
-      this.note(event.tag)
-      event.fire()
-      await everythingSettled()
+      whenEverythingSettled(step)
+    })
+  }
+
+  /** Lets one event happen. Answers how the run ended, if it did. */
+  #step(done: () => boolean, untilMs: number): boolean | undefined {
+    if (done()) return true
+    // What happens between two events must find the next one among those still to come.
+    this.beforeEvent?.(this.events + 1)
+    const event = this.#pop()
+    if (event === undefined) return false
+    if (event.at > untilMs) {
+      this.#push(event)
+      this.now = untilMs
+      return done()
     }
+    this.now = Math.max(this.now, event.at)
+    this.events += 1
+    if (this.events > MAX_EVENTS) throw new Violation(`${MAX_EVENTS} events and no end`)
+    this.note(event.tag)
+    event.fire()
+    return undefined
   }
 
   clock(owner: Owner): Clock {
@@ -178,11 +192,12 @@ export class World {
 }
 
 /**
- * Resolves when no promise can go on any more. Node runs what is due at the next tick after the last
+ * Calls when no promise can go on any more. Node runs what is due at the next tick after the last
  * microtask; so that this holds wherever it is called, the tick is asked for in a microtask.
  */
-function everythingSettled(): Promise<void> {
-  return new Promise((resolve) => queueMicrotask(() => process.nextTick(resolve)))
+function whenEverythingSettled(call: () => void): void {
+  const atNextTick = (): void => process.nextTick(call)
+  SETTLED.then(atNextTick, atNextTick)
 }
 
 function isBefore(a: SimEvent, b: SimEvent): boolean {
