@@ -1,6 +1,6 @@
 /**
  * The peers: transaction managers of the JVM that do what this library does, each with a durable log on
- * the same disk. bench/README.md has their settings.
+ * the same disk, and SQLAlchemy's two-phase session, which has none. bench/README.md has their settings.
  *
  * What a peer reports is believed only after `prove`: its transfers are in both databases, those that it
  * rolled back are in neither, and the server saw the two phases.
@@ -8,13 +8,23 @@
 import { join } from 'node:path'
 import type { Contender } from '../transfer/measure.ts'
 import { MAX_CALLERS, openPools, ROWS_A_CALLER, type World } from '../transfer/world.ts'
-import { buildPeers, PeerProcess } from './jvm.ts'
+import { type Built, buildJvm, buildPython, PeerProcess } from './process.ts'
 
-const PEERS = {
-  narayana: 'Narayana',
-  'narayana-journal': 'Narayana, journal',
-  atomikos: 'Atomikos',
-} as const
+/** Whose program is built how, and which word comes first among those that it takes. */
+const PEERS: readonly {
+  readonly build: () => Built
+  readonly names: Readonly<Record<string, readonly string[]>>
+}[] = [
+  {
+    build: buildJvm,
+    names: {
+      Narayana: ['narayana'],
+      'Narayana, journal': ['narayana-journal'],
+      Atomikos: ['atomikos'],
+    },
+  },
+  { build: buildPython, names: { SQLAlchemy: [] } },
+]
 
 const WARM_CALLERS = 8
 const PROOFS = 60
@@ -28,7 +38,7 @@ export interface Peers {
  * Builds, starts, warms and proves the peers.
  *
  * @param warmMs - how long each runs before it is measured, for the compiler of the JVM
- * @returns none, after a line that says why, where Maven is missing
+ * @returns without those for which a tool is missing, after a line that says so
  */
 export async function openPeers(
   world: World,
@@ -36,21 +46,25 @@ export async function openPeers(
   warmMs: number,
   report: (line: string) => void,
 ): Promise<Peers> {
-  const missing = buildPeers(report)
-  if (missing !== undefined) {
-    report(`peers: left out: ${missing}`)
-    return { all: [], close: () => Promise.resolve() }
-  }
   const { ledger, shop } = world.urls
+  const sizes = [String(MAX_CALLERS), String(ROWS_A_CALLER)]
   const started = new Map<string, PeerProcess>()
   const close = async (): Promise<void> => {
     await Promise.all([...started.values()].map((process) => process.stop()))
   }
   try {
-    for (const [word, name] of Object.entries(PEERS)) {
-      const place = [join(directory, word), ledger, shop, world.flavour]
-      const size = [String(MAX_CALLERS), String(ROWS_A_CALLER)]
-      started.set(name, await PeerProcess.start([word, ...place, ...size]))
+    for (const { build, names } of PEERS) {
+      report(`peers: making ${Object.keys(names).join('; ')}`)
+      const built = build()
+      if ('missing' in built) {
+        report(`peers: left out: ${built.missing}`)
+        continue
+      }
+      for (const [name, kind] of Object.entries(names)) {
+        const log = join(directory, name.replaceAll(/\W+/g, '-'))
+        const words = [...kind, log, ledger, shop, world.flavour, ...sizes]
+        started.set(name, await PeerProcess.start([...built.program, ...words]))
+      }
     }
     for (const [name, process] of started) {
       await process.ask('turn', WARM_CALLERS, warmMs)
