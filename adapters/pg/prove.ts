@@ -25,8 +25,11 @@ export async function prove(
   const marker = await readMarker(own, xid, evidence, markerSchema)
   if (marker === COMMITTED) return { kind: 'committed', by: 'marker' }
   const byId = await byTransactionId(own, evidence)
-  if (byId !== undefined) return byId
   const life = lifeOf(await readIdentity(own), evidence.server)
+  // Both cannot be true: set back to a snapshot, a server has given the id to somebody else.
+  const disputed = marker === 'absent' && byId?.kind === 'committed' && life !== 'same'
+  if (disputed) return { kind: 'none', life }
+  if (byId !== undefined) return byId
   // A marker that is absent from another server proves nothing.
   if (marker === undefined || life === 'other-server') return { kind: 'none', life }
   return { kind: 'rolled-back', by: 'marker' }

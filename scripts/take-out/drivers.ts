@@ -12,7 +12,6 @@ const PG_FACADE = 'adapters/pg/facade.ts'
 const MY_BRANCH = 'adapters/mysql2/branch.ts'
 const MY_POOL = 'adapters/mysql2/pool.ts'
 const MY_LEASE = 'adapters/mysql2/lease.ts'
-const MY_ERRORS = 'adapters/dialect/mysql-errors.ts'
 
 export const DRIVER_TAKE_OUTS: readonly TakeOut[] = [
   ...lines(
@@ -129,14 +128,6 @@ export const DRIVER_TAKE_OUTS: readonly TakeOut[] = [
         from: 'this.#gate.seal(because) ?? death',
         to: 'this.#gate.seal(because)',
       },
-    ],
-    [
-      'E18',
-      'what the pool hands out open is refused',
-      MY_ERRORS,
-      'return error.errno === 1400 || error.errno === 1568',
-      'return error.errno === 1399 || error.errno === 1400 || error.errno === 1568',
-      'E: a connection that the pool hands out',
     ],
     [
       'E19',

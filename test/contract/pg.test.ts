@@ -227,6 +227,27 @@ describe(`settings and privileges on ${SERVER}`, () => {
     expect(await participant.prove(xid, promoted)).toEqual({ kind: 'none', life: 'same' })
   })
 
+  test('a transaction id whose marker row is gone is no proof in another life: it may be used again', async () => {
+    await admin('CREATE SCHEMA snapshot')
+    const { participant, branch } = participantAt(database.url, { markerSchema: 'snapshot' })
+    await participant.init()
+    const one = branch()
+    await one.handle.query('CREATE TABLE snapshot.work (id int)')
+    const vote = await one.vote()
+    if (vote.kind !== 'prepared') throw new Error(`voted ${vote.kind}`)
+    expect(await one.commit()).toEqual({ kind: 'answered' })
+    // Set back to what it was before, and some transactions later, the server would say the same.
+    await admin('DELETE FROM snapshot.unanimous_branch')
+    const xid = one.xid ?? { gtrid: '', bqual: '' }
+    const { server } = vote.evidence
+    const earlier = { ...server, startedAtMs: server.startedAtMs - 60_000 }
+    expect(await participant.prove(xid, { ...vote.evidence, server: earlier })).toEqual({
+      kind: 'none',
+      life: 'restarted',
+    })
+    expect(await participant.prove(xid, vote.evidence)).toMatchObject({ kind: 'committed' })
+  })
+
   test('T8: a vote without its SAVEPOINT and its question would be a yes to nothing', async () => {
     const session = await pgSession(database.url)
     await session.run('CREATE TABLE nothing (id int)')
