@@ -6,6 +6,7 @@
 export { type Clock, LATE, sleep, systemClock, type Timer, within } from './clock.ts'
 export {
   type ErrorCode,
+  errorOf,
   messageOf,
   TransactionError,
   type TransactionErrorCode,

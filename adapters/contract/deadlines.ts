@@ -107,6 +107,8 @@ export const deadlines: readonly ContractCase[] = [
         await opened.run(branch, `INSERT INTO item VALUES (${at}, 1)`)
       }
       await idle.rollback()
+      // What has just answered is open at both ends; what has been silent for so long may not be.
+      await pause(500)
       const late = branchOf(opened)
       opened.proxy.stall(true)
       const [vote, answer] = await Promise.all([

@@ -30,7 +30,7 @@ export interface GateOptions {
   /** Savepoints of the whole transaction around the caller, outermost first. */
   savepoints(): readonly string[]
   /** Runs statements of ours on the branch's connection, in order. */
-  speak(texts: readonly string[]): Promise<void>
+  speak(texts: readonly string[]): Promise<unknown>
   /** The isolation that the branch has. */
   isolation(): Promise<IsolationLevel>
 }
@@ -88,6 +88,16 @@ export class Gate {
   /** Marks the branch as one that can only be rolled back. */
   doom(refusal: Refusal): void {
     this.#doom ??= refusal
+  }
+
+  /** No connection came, or the branch could not be begun on it. */
+  doomNotEnlisted(cause: unknown): void {
+    this.doom({
+      code: 'STATEMENT_FAILED',
+      reason: `${this.#options.participant} could not be enlisted: ${messageOf(cause)}`,
+      retryable: cause instanceof TransactionError && cause.retryable,
+      cause,
+    })
   }
 
   /** What the application hears of a failure: after the seal, why its statement was ended. */
@@ -213,14 +223,7 @@ export class Gate {
   #open(): Promise<void> {
     const boundMs = this.#options.enlist()
     const opened = this.#options.open(boundMs)
-    opened.catch((cause: unknown) => {
-      this.doom({
-        code: 'STATEMENT_FAILED',
-        reason: `${this.#options.participant} could not be enlisted: ${messageOf(cause)}`,
-        retryable: cause instanceof TransactionError && cause.retryable,
-        cause,
-      })
-    })
+    opened.catch((cause: unknown) => this.doomNotEnlisted(cause))
     return opened
   }
 

@@ -61,23 +61,26 @@ export interface BeginExtras {
   readonly asksBackend?: boolean
 }
 
-/** Begins a branch, in one text: a statement behind a BEGIN that failed would autocommit. */
+/**
+ * The statements that begin a branch. They travel in one text, or under one Sync, with whatever comes
+ * behind them: a statement behind a BEGIN that failed would autocommit.
+ */
 export function begin(
   xid: Xid,
   isolation: IsolationLevel | undefined,
   readOnly: boolean,
   { lockTimeoutMs, asksBackend = false }: BeginExtras = {},
-): string {
+): readonly string[] {
   const modes = [
     ...(isolation === undefined ? [] : [`ISOLATION LEVEL ${isolation.toUpperCase()}`]),
     ...(readOnly ? ['READ ONLY'] : []),
   ].join(', ')
   return [
-    `BEGIN ${modes}`,
+    modes === '' ? 'BEGIN' : `BEGIN ${modes}`,
     `SET LOCAL unanimous.branch = ${literal(gidOf(xid))}`,
     ...(lockTimeoutMs === undefined ? [] : [`SET LOCAL lock_timeout = ${lockTimeoutMs}`]),
     ...(asksBackend ? [BACKEND] : []),
-  ].join('; ')
+  ]
 }
 
 /** The backend of a session: its process, its start, and the start of its transaction. */

@@ -30,7 +30,7 @@ import { fence, PATIENCE_MS, quiesce } from '../dialect/interrupt.ts'
 import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, NO_TABLE, provesNoEffect, refusalOf } from '../dialect/mysql-errors.ts'
 import { corePool, type MysqlHandle } from './driver-types.ts'
-import { enlist, inTime, type MysqlHome, type Physical } from './enlist.ts'
+import { enlist, inTime, type MysqlHome, notEnlisted, type Physical } from './enlist.ts'
 import { type FacadeHost, facade } from './facade.ts'
 import { hear } from './lease.ts'
 import type { Session } from './pool.ts'
@@ -85,6 +85,9 @@ export class MysqlBranch implements Branch<MysqlHandle> {
       corePool: corePool(home.pool),
       session: () => this.#working(),
       broken: (cause) => this.#broken(cause),
+      begin: () => this.#begin(),
+      notBegun: (cause) => this.#notBegun(cause),
+      unbegun: () => (this.#session?.opening === undefined ? undefined : this.#session),
       threadId: () => this.#session?.connection.connection.threadId ?? null,
     }
     this.handle = facade(this.#host)
@@ -161,9 +164,10 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     if (session === undefined) return this.#settled
     // Nothing was prepared: without its client the server can only roll the branch back.
     const sound =
-      (await this.#quiet(session)) &&
-      this.#xid !== undefined &&
-      (await quietRollback(session, this.#home, this.#xid))
+      session.opening !== undefined ||
+      ((await this.#quiet(session)) &&
+        this.#xid !== undefined &&
+        (await quietRollback(session, this.#home, this.#xid)))
     this.#leave(sound ? 'release' : 'destroy')
     if (!sound) await this.#endSession()
     return this.#settled
@@ -224,7 +228,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
   }
 
   async #speak(texts: readonly string[]): Promise<void> {
-    const session = this.#working()
+    const session = await this.#begunSession()
     try {
       for (const text of session.merges ? [texts.join('; ')] : texts) await session.run(text)
     } catch (cause) {
@@ -235,7 +239,8 @@ export class MysqlBranch implements Branch<MysqlHandle> {
   /** The session's default, unless the transaction chose. */
   async #askIsolation(): Promise<IsolationLevel> {
     if (this.#isolation === undefined) {
-      const [row] = await this.#working().run(sql.ISOLATION)
+      const session = await this.#begunSession()
+      const [row] = await session.run(sql.ISOLATION)
       this.#isolation = sql.isolationIn(row?.['Value'])
     }
     return this.#isolation
@@ -249,7 +254,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
       return this.#failed(new Error('the branch was not begun'), false, false)
     }
     const restored = withRestore(statements(this.#xid), session)
-    const texts = session.merges ? [restored.join('; ')] : restored
+    const texts = session.inFewestTrips(restored)
     for (const [at, text] of texts.entries()) {
       const decides = at === texts.length - 1
       if (session.lost !== undefined) return this.#failed(session.lost, false, false)
@@ -259,7 +264,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
         return this.#failed(cause, decides, texts.length < restored.length)
       }
     }
-    if (session.merges) session.owes(undefined)
+    if (texts.length === 1) session.owes(undefined)
     return this.#state === 'voting' ? { kind: 'done' } : { kind: 'lost', cause: session.lost }
   }
 
@@ -302,6 +307,27 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     return asError(cause)
   }
 
+  /** For statements of ours, which go in trips of their own. */
+  async #begunSession(): Promise<Session> {
+    const session = this.#working()
+    if (session.opening !== undefined) await this.#begin()
+    return session
+  }
+
+  async #begin(): Promise<void> {
+    try {
+      await inTime(this.#home, this.#working().begin())
+    } catch (cause) {
+      throw this.#notBegun(cause)
+    }
+  }
+
+  #notBegun(cause: unknown): Error {
+    const error = notEnlisted(this.participant, this.#request.gtrid, cause)
+    this.#gate.doomNotEnlisted(error)
+    return this.#broken(error)
+  }
+
   #lose(cause: unknown): void {
     this.#state = 'uncertain'
     this.#session?.destroy(asError(cause))
@@ -311,8 +337,10 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     const session = this.#session
     this.#state = 'ended'
     if (session === undefined) return
-    if (how === 'release' && session.lost === undefined) session.release()
-    else session.destroy(session.lost ?? new Error('the branch was rolled back'))
+    if (how === 'release' && session.lost === undefined) {
+      if (this.#physical !== undefined) this.#physical.heardMs = this.#home.clock.monotonic()
+      session.release()
+    } else session.destroy(session.lost ?? new Error('the branch was rolled back'))
   }
 
   /** For the application's statements: the connection may already be somebody else's. */
@@ -324,7 +352,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
 
 /** No statement of the application comes any more: its waits go back before the one that decides. */
 function withRestore(statements: readonly string[], session: Session): readonly string[] {
-  if (!session.merges || session.owed === undefined) return statements
+  if (session.owed === undefined || session.inFewestTrips(['', '']).length > 1) return statements
   return [...statements.slice(0, -1), session.owed, ...statements.slice(-1)]
 }
 

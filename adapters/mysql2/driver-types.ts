@@ -16,7 +16,7 @@ export type MysqlHandle = PoolConnection
 export interface MysqlCore {
   /** From the server's greeting; a proxy invents it. */
   readonly threadId: number | null
-  readonly config: { readonly multipleStatements?: boolean }
+  readonly config: { readonly multipleStatements?: boolean; readonly queryFormat?: unknown }
   readonly stream: { destroy(cause?: Error): unknown; ref?(): unknown; unref?(): unknown }
   on(event: 'error' | 'end', listener: (cause?: Error) => void): unknown
   removeListener(event: 'error' | 'end', listener: (cause?: Error) => void): unknown

@@ -1,5 +1,6 @@
 /**
- * How a branch comes by its connection and begins on it: contact, connection, identity, XA START.
+ * How a branch comes by its connection: contact, connection, identity; and what is to be said to
+ * begin on it.
  */
 import {
   type BranchRequest,
@@ -19,12 +20,7 @@ import {
 } from '../../src/adapter.ts'
 import type { Interrupted } from '../dialect/interrupt.ts'
 import * as sql from '../dialect/mysql.ts'
-import {
-  asMysqlError,
-  COMES_BACK,
-  isTransient,
-  saysTransactionOpen,
-} from '../dialect/mysql-errors.ts'
+import { asMysqlError, COMES_BACK, isTransient } from '../dialect/mysql-errors.ts'
 import { isOutOfReach } from '../dialect/reach.ts'
 import type { MysqlPromisePool } from './driver-types.ts'
 import { acquire, type Session } from './pool.ts'
@@ -36,6 +32,8 @@ export interface Physical {
   readonly threadId: number | undefined
   readonly waits: sql.LockWaits
   readonly flavour: sql.Flavour
+  /** When it was last known to be open at both ends, by the monotonic clock. */
+  heardMs: number
 }
 
 /** What a branch needs of its participant. */
@@ -77,7 +75,7 @@ export interface Begun {
 }
 
 /**
- * Begins a branch.
+ * Takes a connection and leaves with it what begins the branch, for whoever speaks first.
  *
  * @throws TransactionError ACQUIRE_TIMEOUT, ENLIST_FAILED, or the participant's own code
  */
@@ -89,7 +87,9 @@ export async function enlist(
 ): Promise<Begun> {
   const startedAt = home.clock.monotonic()
   const limitMs = Math.min(boundMs, 2 ** 31 - 1)
-  const fail = failure(home.name, request.gtrid)
+  const fail = (cause: unknown): never => {
+    throw notEnlisted(home.name, request.gtrid, cause)
+  }
   const met = await within(home.clock, limitMs, home.contact()).catch(fail)
   const leftMs = (): number => limitMs - (home.clock.monotonic() - startedAt)
   const seat = met === LATE ? undefined : await request.seat(home.poolSize, leftMs())
@@ -111,14 +111,18 @@ export async function enlist(
   }
   enlistment.took(session)
   try {
-    return await inTime(home, begin(home, session, request))
+    return await inTime(home, prepareToBegin(home, session, request))
   } catch (cause) {
     session.destroy(cause instanceof Error ? cause : new Error(messageOf(cause)))
     return fail(cause)
   }
 }
 
-async function begin(home: MysqlHome, session: Session, request: BranchRequest): Promise<Begun> {
+async function prepareToBegin(
+  home: MysqlHome,
+  session: Session,
+  request: BranchRequest,
+): Promise<Begun> {
   const physical = await home.identify(session)
   const xid = { gtrid: request.gtrid, bqual: formatBqual(home.name, physical.threadId) }
   const statements = sql.begin(xid, request.isolation, request.readOnly)
@@ -128,22 +132,10 @@ async function begin(home: MysqlHome, session: Session, request: BranchRequest):
       : sql.limitWaits(physical.waits, Math.ceil(home.lockTimeoutMs / 1_000))
   if (limit !== undefined) session.owes(limit.restore)
   const all = limit === undefined ? statements : [limit.set, ...statements]
-  await beginAlone(session, inFewestTrips(session, physical.flavour, all))
+  session.opens(all, physical.flavour)
+  // It may be open at one end only by now, and a statement of the application may take its time.
+  if (home.clock.monotonic() - physical.heardMs > home.answerMs) await session.begin()
   return { xid, physical }
-}
-
-/**
- * MySQL takes each statement in a trip of its own unless the pool has `multipleStatements`: there the
- * lock waits cost one trip, 0.1 to 0.2 ms on a local socket, and none where the server's own are short.
- */
-function inFewestTrips(
-  session: Session,
-  flavour: sql.Flavour,
-  statements: readonly string[],
-): readonly string[] {
-  if (statements.length === 1) return statements
-  if (session.merges) return [statements.join('; ')]
-  return flavour === 'MariaDB' ? [sql.block(statements)] : statements
 }
 
 /** The seat is left when the connection goes back, or when none came. */
@@ -175,38 +167,18 @@ export async function inTime<T>(
   throw new Error(`no answer within ${answerMs} ms`)
 }
 
-/**
- * With autocommit off, a SELECT of an earlier borrower opened a transaction that nobody owns: it is
- * rolled back, once.
- */
-async function beginAlone(session: Session, texts: readonly string[]): Promise<void> {
-  try {
-    await runAll(session, texts)
-  } catch (cause) {
-    const error = asMysqlError(cause)
-    if (error === undefined || !saysTransactionOpen(error)) throw cause
-    await session.run(sql.ROLLBACK)
-    await runAll(session, texts)
-  }
-}
-
-async function runAll(session: Session, texts: readonly string[]): Promise<void> {
-  for (const text of texts) await session.run(text)
-}
-
-function failure(participant: string, gtrid: string): (cause: unknown) => never {
-  return (cause) => {
-    const known = cause instanceof UnanimousError ? cause : undefined
-    throw new TransactionError(
-      known?.code ?? 'ENLIST_FAILED',
-      known?.message ?? `${participant}: ${messageOf(cause)}`,
-      {
-        outcome: 'rolled-back',
-        gtrid,
-        retryable: isTransient(asMysqlError(cause)) || isOutOfReach(cause, COMES_BACK),
-        hint: known?.hint,
-        cause,
-      },
-    )
-  }
+/** Nothing was begun, or nothing is left of it. */
+export function notEnlisted(participant: string, gtrid: string, cause: unknown): TransactionError {
+  const known = cause instanceof UnanimousError ? cause : undefined
+  return new TransactionError(
+    known?.code ?? 'ENLIST_FAILED',
+    known?.message ?? `${participant}: ${messageOf(cause)}`,
+    {
+      outcome: 'rolled-back',
+      gtrid,
+      retryable: isTransient(asMysqlError(cause)) || isOutOfReach(cause, COMES_BACK),
+      hint: known?.hint,
+      cause,
+    },
+  )
 }

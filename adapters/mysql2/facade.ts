@@ -11,14 +11,19 @@ import { EventEmitter } from 'node:events'
 import { Connection } from 'mysql2'
 import { PoolConnection } from 'mysql2/promise'
 import { UnanimousError } from '../../src/adapter.ts'
+import type { Turn } from '../dialect/gate.ts'
 import { newClient } from '../dialect/nesting.ts'
 import type { MysqlCommand, MysqlCorePool, MysqlDone, MysqlHandle } from './driver-types.ts'
+import { mergesFirst } from './first.ts'
 import { Lease, type LeaseHost, OpenResult } from './lease.ts'
+import type { Session } from './pool.ts'
 
 export interface FacadeHost extends LeaseHost {
   readonly participant: string
   /** Whose `query` and `execute` make the commands. */
   readonly corePool: MysqlCorePool
+  /** The branch's connection, as long as the branch was not begun on the server. */
+  unbegun(): Session | undefined
   /** The server's id of the branch's connection, once it has one. */
   threadId(): number | null
 }
@@ -52,7 +57,7 @@ export class BranchConnection extends EventEmitter {
     const { corePool } = this.#host
     const heard = done !== undefined || typeof values === 'function' || hasCallback(sql)
     const result = heard ? undefined : new OpenResult()
-    const command = corePool.query.call(this.#leasing(sql, result), sql, values, done)
+    const command = corePool.query.call(this.#leasing(sql, result, heard), sql, values, done)
     result?.watch(command)
     return command
   }
@@ -158,31 +163,44 @@ export class BranchConnection extends EventEmitter {
     return promised(this, promise)
   }
 
-  #leasing(sql: unknown, result: OpenResult | undefined): MysqlCorePool {
+  /** @param merges - the first statement may go in one packet with XA START */
+  #leasing(sql: unknown, result: OpenResult | undefined, merges = false): MysqlCorePool {
     const getConnection = (take: Take): void => {
-      this.#lease(textOf(sql), result, take)
+      this.#lease(textOf(sql), result, take, merges)
     }
     const own = { getConnection: { value: getConnection } }
     return Object.create(this.#host.corePool, own) as MysqlCorePool
   }
 
-  #lease(text: unknown, result: OpenResult | undefined, take: Take): void {
+  #lease(text: unknown, result: OpenResult | undefined, take: Take, merges = false): void {
     const { gate } = this.#host
     gate.turn(this.#client, text, result !== undefined).then(
       (turn) => {
         result?.took(turn)
-        let lease: Lease
-        try {
-          lease = new Lease(this.#host, turn)
-        } catch (cause) {
-          turn.end(false)
-          take(cause)
+        const unbegun = this.#host.unbegun()
+        const plain = (turn.instead?.texts.length ?? 0) <= 1
+        if (unbegun === undefined || (merges && plain && mergesFirst(unbegun))) {
+          this.#give(turn, take)
           return
         }
-        take(null, lease)
+        this.#host.begin().then(
+          () => this.#give(turn, take),
+          (cause: unknown) => refuse(turn, take, cause),
+        )
       },
       (cause: unknown) => take(cause),
     )
+  }
+
+  #give(turn: Turn, take: Take): void {
+    let lease: Lease
+    try {
+      lease = new Lease(this.#host, turn)
+    } catch (cause) {
+      refuse(turn, take, cause)
+      return
+    }
+    take(null, lease)
   }
 
   #refuse(what: string, done: MysqlDone | undefined): void {
@@ -205,6 +223,11 @@ function promised(core: BranchConnection, promise?: PromiseConstructor): MysqlHa
     promise: PromiseConstructor | undefined,
   ) => MysqlHandle
   return new Promised(core, promise)
+}
+
+function refuse(turn: Turn, take: Take, cause: unknown): void {
+  turn.end(false)
+  take(cause)
 }
 
 function fail(command: MysqlCommand, cause: unknown): void {

@@ -11,6 +11,7 @@ import { type InContext, keepContext } from '../dialect/context.ts'
 import type { Gate, Turn } from '../dialect/gate.ts'
 import { asMysqlError, doomsBranch, isTransient, saysNotInBranch } from '../dialect/mysql-errors.ts'
 import type { MysqlCommand, MysqlCore, MysqlDone, MysqlStatements } from './driver-types.ts'
+import { sendFirst } from './first.ts'
 import type { Session } from './pool.ts'
 
 export interface LeaseHost {
@@ -19,6 +20,10 @@ export interface LeaseHost {
   session(): Session
   /** The connection is dead or its state unknown: the branch can only be rolled back. */
   readonly broken: (cause: unknown) => Error
+  /** Begins the branch on the server in a trip of its own. */
+  begin(): Promise<void>
+  /** The same as {@link broken}, before anything of the branch was on the server. */
+  notBegun(cause: unknown): Error
 }
 
 /** Any statement without effect. */
@@ -26,7 +31,7 @@ const NOTHING = 'DO 0'
 
 export class Lease implements MysqlStatements {
   readonly #host: LeaseHost
-  readonly #core: MysqlCore
+  readonly #session: Session
   readonly #turn: Turn
   readonly #inContext: InContext = keepContext()
   #failed = false
@@ -37,14 +42,29 @@ export class Lease implements MysqlStatements {
     this.#turn = turn
     const session = host.session()
     if (session.lost !== undefined) throw host.broken(session.lost)
-    this.#core = session.connection.connection
+    this.#session = session
+  }
+
+  get #core(): MysqlCore {
+    return this.#session.connection.connection
   }
 
   query(command: MysqlCommand): MysqlCommand {
     this.#watch(command)
     const instead = this.#sayInstead()
     if (instead !== undefined) Object.assign(command, { sql: instead, values: undefined })
-    return this.#core.query(command)
+    const { opening } = this.#session
+    if (opening === undefined) return this.#core.query(command)
+    sendFirst(this.#session, command, (cause) => {
+      if (asMysqlError(cause) === undefined) return this.#fail(command, this.#host.notBegun(cause))
+      // XA START was refused, and so nothing was run: what is in its way may have a remedy.
+      this.#session.said(opening)
+      this.#host.begin().then(
+        () => this.#core.query(command),
+        (refused: unknown) => this.#fail(command, refused),
+      )
+    })
+    return command
   }
 
   execute(sql: unknown, values: unknown, done: MysqlDone): MysqlCommand {
@@ -78,6 +98,11 @@ export class Lease implements MysqlStatements {
     const { texts } = instead
     for (const text of texts.slice(0, -1)) this.#core.query(text, () => undefined)
     return texts.at(-1) ?? NOTHING
+  }
+
+  #fail(command: MysqlCommand, cause: unknown): void {
+    command.onResult?.(cause)
+    command.emit('end')
   }
 
   #watch(command: MysqlCommand): void {

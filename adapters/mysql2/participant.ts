@@ -131,7 +131,7 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
       rowS: Number(rows[0]?.['row_wait']),
       tableS: Number(rows[0]?.['table_wait']),
     }
-    const physical = { server, threadId, waits, flavour }
+    const physical = { server, threadId, waits, flavour, heardMs: this.clock.monotonic() }
     this.#physical.set(core, physical)
     return physical
   }

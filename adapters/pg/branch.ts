@@ -19,7 +19,6 @@ import {
   LATE,
   type OnePhaseAnswer,
   type Refusal,
-  type ServerIdentity,
   type Settlement,
   type Vote,
   within,
@@ -36,8 +35,9 @@ import {
   provesNoEffect,
   refusalOf,
 } from '../dialect/postgres-errors.ts'
+import { sameTags, saysNoId, xid8In } from './answers.ts'
 import type { PgHandle, PgResult } from './driver-types.ts'
-import { type Backend, enlist, inTime, type PgHome } from './enlist.ts'
+import { type Backend, enlist, inTime, notEnlisted, type PgHome, type Physical } from './enlist.ts'
 import { type FacadeHost, facade, speak } from './facade.ts'
 import { Observed, swallowed } from './observed.ts'
 import type { Session } from './pool.ts'
@@ -71,7 +71,7 @@ export class PgBranch implements Branch<PgHandle> {
   readonly #observed = new Observed()
   #state: State = 'new'
   #session: Session | undefined
-  #server: ServerIdentity | undefined
+  #physical: Physical | undefined
   #backend: Backend | undefined
   #pooled = false
   #xid8: string | undefined
@@ -101,12 +101,14 @@ export class PgBranch implements Branch<PgHandle> {
       observed: this.#observed,
       session: () => this.#working(),
       broken: (cause) => this.#broken(cause),
+      begin: () => this.#begin(),
+      notBegun: (cause) => this.#notBegun(cause),
     }
     this.handle = facade(this.#host)
   }
 
   get xid(): Xid | undefined {
-    return this.#server === undefined ? undefined : this.#xid
+    return this.#physical === undefined ? undefined : this.#xid
   }
 
   get enlisted(): boolean {
@@ -194,7 +196,9 @@ export class PgBranch implements Branch<PgHandle> {
       this.#settled = { kind: 'absent', cause: new Error(endedByApplication().reason) }
     }
     // Nothing was prepared: without its client the server can only roll the block back.
-    const sound = (await this.#quiet(session)) && (await quietRollback(session, this.#home))
+    const sound =
+      session.opening !== undefined ||
+      ((await this.#quiet(session)) && (await quietRollback(session, this.#home)))
     this.#leave(sound ? 'release' : 'destroy')
     if (!sound) await this.#endSession()
     return this.#settled
@@ -218,7 +222,7 @@ export class PgBranch implements Branch<PgHandle> {
     const enlisted = await this.#request.outside(() =>
       enlist(this.#home, this.#request, this.#xid, boundMs, enlistment),
     )
-    this.#server = enlisted.server
+    this.#physical = enlisted.physical
     this.#backend = enlisted.backend
     this.#pooled = enlisted.pooled
     if (this.#state === 'new') this.#state = 'active'
@@ -334,7 +338,7 @@ export class PgBranch implements Branch<PgHandle> {
   }
 
   #evidence(marker: boolean): BranchEvidence {
-    const server = this.#server ?? { server: '', startedAtMs: 0 }
+    const server = this.#physical?.server ?? { server: '', startedAtMs: 0 }
     return { server, marker, ...(this.#xid8 === undefined ? {} : { xid8: this.#xid8 }) }
   }
 
@@ -343,6 +347,20 @@ export class PgBranch implements Branch<PgHandle> {
     this.#gate.doom(connectionLost(cause))
     this.#session?.destroy(asError(cause))
     return asError(cause)
+  }
+
+  async #begin(): Promise<void> {
+    try {
+      await inTime(this.#home, this.#working().begin())
+    } catch (cause) {
+      throw this.#notBegun(cause)
+    }
+  }
+
+  #notBegun(cause: unknown): Error {
+    const error = notEnlisted(this.participant, this.#request.gtrid, cause)
+    this.#gate.doomNotEnlisted(error)
+    return this.#broken(error)
   }
 
   #lose(cause: unknown): void {
@@ -354,8 +372,10 @@ export class PgBranch implements Branch<PgHandle> {
     const session = this.#session
     this.#state = 'ended'
     if (session === undefined) return
-    if (how === 'release' && session.lost === undefined) session.release()
-    else session.destroy(session.lost ?? new Error('the branch was rolled back'))
+    if (how === 'release' && session.lost === undefined) {
+      if (this.#physical !== undefined) this.#physical.heardMs = this.#home.clock.monotonic()
+      session.release()
+    } else session.destroy(session.lost ?? new Error('the branch was rolled back'))
   }
 
   /** For the application's statements: the connection may already be somebody else's. */
@@ -376,19 +396,4 @@ function connectionLost(cause: unknown): Refusal {
 
 function asError(cause: unknown): Error {
   return cause instanceof Error ? cause : new Error(String(cause))
-}
-
-function sameTags(results: readonly PgResult[], tags: readonly string[]): boolean {
-  return results.length === tags.length && results.every((one, at) => one.command === tags[at])
-}
-
-/** The transaction id that a vote packet or a probe answered, if it can be read. */
-function xid8In(results: readonly PgResult[]): string | undefined {
-  const xid8 = results[1]?.rows[0]?.['xid8']
-  return typeof xid8 === 'string' && /^\d+$/.test(xid8) ? xid8 : undefined
-}
-
-/** Whatever is no clear answer leaves it possible that the branch has written. */
-function saysNoId(results: readonly PgResult[]): boolean {
-  return results[1]?.rows[0]?.['xid8'] === ''
 }

@@ -1,5 +1,6 @@
 /**
- * How a branch comes by its connection and begins on it: contact, connection, identity, BEGIN.
+ * How a branch comes by its connection: contact, connection, identity; and what is to be said to
+ * begin on it.
  */
 import {
   type BranchRequest,
@@ -39,6 +40,8 @@ export interface Physical {
   readonly backend: Backend | undefined
   /** The session's own setting, in ms; 0 is for ever. */
   readonly lockTimeoutMs: number
+  /** When it was last known to be open at both ends, by the monotonic clock. */
+  heardMs: number
 }
 
 /** What a branch needs of its participant. */
@@ -67,7 +70,7 @@ export interface PgHome {
 }
 
 export interface Begun {
-  readonly server: ServerIdentity
+  readonly physical: Physical
   /** A pooler stands in between: each packet of the branch waits for a server connection. */
   readonly pooled: boolean
   /** `undefined` when the server does not show it: then nothing can be cancelled there. */
@@ -81,7 +84,7 @@ export interface Enlistment {
 }
 
 /**
- * Begins a branch.
+ * Takes a connection and leaves with it what begins the branch, for whoever speaks first.
  *
  * @throws TransactionError ACQUIRE_TIMEOUT, ENLIST_FAILED, or the participant's own code
  */
@@ -94,7 +97,9 @@ export async function enlist(
 ): Promise<Begun> {
   const startedAt = home.clock.monotonic()
   const limitMs = Math.min(boundMs, 2 ** 31 - 1)
-  const fail = failure(home.name, request.gtrid)
+  const fail = (cause: unknown): never => {
+    throw notEnlisted(home.name, request.gtrid, cause)
+  }
   const met = await within(home.clock, limitMs, home.contact()).catch(fail)
   const leftMs = (): number => limitMs - (home.clock.monotonic() - startedAt)
   const seat = met === LATE ? undefined : await request.seat(home.poolSize, leftMs())
@@ -117,29 +122,36 @@ export async function enlist(
   enlistment.took(session)
   try {
     refuseOpenBlock(session)
-    return await inTime(home, begin(home, session, request, xid))
+    return await inTime(home, prepareToBegin(home, session, request, xid))
   } catch (cause) {
     session.destroy(cause instanceof Error ? cause : new Error(messageOf(cause)))
     return fail(cause)
   }
 }
 
-async function begin(
+async function prepareToBegin(
   home: PgHome,
   session: Session,
   request: BranchRequest,
   xid: Xid,
 ): Promise<Begun> {
-  const { server, backend, lockTimeoutMs: own } = await home.identify(session)
+  const physical = await home.identify(session)
+  const { backend, lockTimeoutMs: own } = physical
   const limited = home.lockTimeoutMs > 0 && !(own > 0 && own <= home.lockTimeoutMs)
-  const results = await session.run(
+  session.opens(
     sql.begin(xid, request.isolation, request.readOnly, {
       lockTimeoutMs: limited ? spreadLockTimeout(home.lockTimeoutMs, xid.gtrid) : undefined,
       asksBackend: backend === undefined,
     }),
   )
-  const pooled = backend === undefined
-  return { server, pooled, backend: backend ?? backendIn(results.at(-1)?.rows[0]) }
+  if (backend !== undefined) {
+    // It may be open at one end only by now, and a statement of the application may take its time.
+    if (home.clock.monotonic() - physical.heardMs > home.answerMs) await session.begin()
+    return { physical, pooled: false, backend }
+  }
+  // Behind a pooler only the block's own backend can be cancelled: it must be known from the start.
+  const results = await session.begin()
+  return { physical, pooled: true, backend: backendIn(results.at(-1)?.rows[0]) }
 }
 
 function backendIn(row: Readonly<Record<string, unknown>> | undefined): Backend | undefined {
@@ -183,19 +195,18 @@ function refuseOpenBlock(session: Session): void {
   if (status !== 'I') throw new Error('the pool handed out a connection inside a transaction')
 }
 
-function failure(participant: string, gtrid: string): (cause: unknown) => never {
-  return (cause) => {
-    const known = cause instanceof UnanimousError ? cause : undefined
-    throw new TransactionError(
-      known?.code ?? 'ENLIST_FAILED',
-      known?.message ?? `${participant}: ${messageOf(cause)}`,
-      {
-        outcome: 'rolled-back',
-        gtrid,
-        retryable: isTransient(asPostgresError(cause)) || isOutOfReach(cause, COMES_BACK),
-        hint: known?.hint,
-        cause,
-      },
-    )
-  }
+/** Nothing was begun, or nothing is left of it. */
+export function notEnlisted(participant: string, gtrid: string, cause: unknown): TransactionError {
+  const known = cause instanceof UnanimousError ? cause : undefined
+  return new TransactionError(
+    known?.code ?? 'ENLIST_FAILED',
+    known?.message ?? `${participant}: ${messageOf(cause)}`,
+    {
+      outcome: 'rolled-back',
+      gtrid,
+      retryable: isTransient(asPostgresError(cause)) || isOutOfReach(cause, COMES_BACK),
+      hint: known?.hint,
+      cause,
+    },
+  )
 }

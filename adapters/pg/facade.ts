@@ -12,6 +12,7 @@ import { newClient } from '../dialect/nesting.ts'
 import { identifier, literal } from '../dialect/postgres.ts'
 import { asPostgresError } from '../dialect/postgres-errors.ts'
 import type { PgHandle, PgResult } from './driver-types.ts'
+import { sendFirst } from './first.ts'
 import type { Observed } from './observed.ts'
 import type { Session } from './pool.ts'
 import { isSubmittable, type Submittable, textOf, watched } from './submittable.ts'
@@ -23,6 +24,10 @@ export interface FacadeHost {
   session(): Session
   /** The connection is dead or its state unknown: the branch can only be rolled back. */
   broken(cause: unknown): Error
+  /** Begins the branch on the server in a trip of its own, unless it was begun. */
+  begin(): Promise<void>
+  /** The same as {@link broken}, before anything of the branch was on the server. */
+  notBegun(cause: unknown): Error
 }
 
 type Callback = (cause: unknown, result?: unknown) => void
@@ -100,7 +105,7 @@ class BranchClient extends EventEmitter {
     query.callback ??= [values, callback].find(isCallback)
     const { gate, observed } = this.#host
     gate.turn(this.#client, textOf(query), true).then(
-      (turn) => {
+      async (turn) => {
         const fail = (cause: unknown): void => {
           turn.end(false)
           query.handleError(cause)
@@ -108,6 +113,8 @@ class BranchClient extends EventEmitter {
         try {
           const session = this.#host.session()
           if (session.lost !== undefined) return fail(this.#host.broken(session.lost))
+          // It speaks for itself, and reads every answer as its own.
+          if (session.opening !== undefined) await this.#host.begin()
           const broken = (cause: unknown): void => {
             if (session.lost !== undefined || isDriverFailure(cause)) this.#host.broken(cause)
           }
@@ -127,22 +134,52 @@ export function facade(host: FacadeHost): PgHandle {
   return new BranchClient(host) as unknown as PgHandle
 }
 
-/** Statements of ours, in one packet. */
-export async function speak(host: FacadeHost, texts: readonly string[]): Promise<void> {
-  await ask(host, undefined, (session) => session.run(texts.join('; ')))
+/** Statements of ours, in one packet, and with what begins the branch if they come first. */
+export async function speak(host: FacadeHost, texts: readonly string[]): Promise<unknown> {
+  return ask(host, undefined, async (session) => {
+    const begins = session.opening !== undefined
+    try {
+      return await session.run(texts.join('; '))
+    } catch (cause) {
+      throw begins ? host.notBegun(cause) : cause
+    }
+  })
 }
 
 function send(host: FacadeHost, text: unknown, config: unknown, values: unknown): Promise<unknown> {
   const plain = isCallback(field(config, 'callback')) ? withoutCallback(config) : config
+  const given = isCallback(values) ? undefined : values
   return ask(host, text, (session) =>
-    session.client.query(plain, isCallback(values) ? undefined : values),
+    session.opening === undefined
+      ? session.client.query(plain, given)
+      : askFirst(host, session, plain, given),
   )
+}
+
+/** Where nothing of the packet took effect, BEGIN goes ahead: the statement fails, or not, in its block. */
+async function askFirst(
+  host: FacadeHost,
+  session: Session,
+  config: unknown,
+  values: unknown,
+): Promise<PgResult | readonly PgResult[]> {
+  const first = sendFirst(session, config, values)
+  if (first !== undefined) {
+    try {
+      return await first.answer
+    } catch (cause) {
+      if (first.begun()) throw cause
+      if (isDriverFailure(cause)) throw host.notBegun(cause)
+    }
+  }
+  await host.begin()
+  return session.client.query(config, values)
 }
 
 /** The application hears the tag that it expects; a statement of ours was sent. */
 async function sendInstead(host: FacadeHost, { texts, tag }: Instead): Promise<unknown> {
   const said = texts.length > 0 ? texts : ['SAVEPOINT una_0', 'RELEASE SAVEPOINT una_0']
-  const answer = await ask(host, undefined, (session) => session.run(said.join('; ')))
+  const answer = await speak(host, said)
   const last: unknown = Array.isArray(answer) ? answer.at(-1) : answer
   return Object.assign(last ?? {}, { command: tag })
 }

@@ -18,6 +18,7 @@ import { identityIn } from './prove.ts'
 export function physicalIn(
   row: Readonly<Record<string, unknown>> | undefined,
   session: Session,
+  heardMs: number,
 ): Physical {
   const { pid, backend_at: backendAt, lock_timeout: lockTimeout } = row ?? {}
   const greeted = session.client.processID
@@ -27,6 +28,7 @@ export function physicalIn(
     server: identityIn(row),
     backend: direct ? { pid, backendAt } : undefined,
     lockTimeoutMs: Number(lockTimeout),
+    heardMs,
   }
 }
 

@@ -114,7 +114,7 @@ export class PgParticipant<P extends PgPool = PgPool> implements Participant<PgH
     const known = this.#identities.get(session.client)
     if (known?.backend !== undefined) return known
     const [result] = await session.run(sql.SESSION)
-    const physical = physicalIn(result?.rows[0], session)
+    const physical = physicalIn(result?.rows[0], session, this.clock.monotonic())
     await this.#contact.confirm(physical.server)
     this.#identities.set(session.client, physical)
     return physical

@@ -7,6 +7,8 @@
  *  2. It goes back to the pool only outside a transaction; a connection of unknown state is closed
  *     hard and never goes back.
  *  3. After `destroy` nothing pending is awaited for the server's sake: it rejects here.
+ *  4. What begins a branch goes with whatever is said first, in one packet. If that is not known to
+ *     have begun it, nothing more is said: without a BEGIN a statement would commit by itself.
  */
 import { type Clock, LATE, within } from '../../src/adapter.ts'
 import { AS_TEXT, type PgPool, type PgPoolClient, type PgResult } from './driver-types.ts'
@@ -16,6 +18,7 @@ export class Session {
   #lost: Error | undefined
   #gone = false
   #whenGone: () => void = () => undefined
+  #opening: readonly string[] | undefined
   readonly #onError = (cause: Error): void => {
     this.#lost ??= cause
   }
@@ -30,11 +33,45 @@ export class Session {
     return this.#lost
   }
 
+  /** Sets what must go before anything else. */
+  opens(opening: readonly string[]): void {
+    this.#opening = opening
+  }
+
+  /** What begins the branch, as long as it was not said. */
+  get opening(): readonly string[] | undefined {
+    return this.#opening
+  }
+
+  /** It is being said, by whoever took it. */
+  takeOpening(): readonly string[] {
+    const opening = this.#opening ?? []
+    this.#opening = undefined
+    return opening
+  }
+
+  /** Says alone what begins the branch. */
+  async begin(): Promise<readonly PgResult[]> {
+    return this.#runFirst()
+  }
+
   /** One simple query; one result a statement. */
   async run(text: string): Promise<readonly PgResult[]> {
     if (this.#gone) throw new Error('the connection has gone back to the pool')
+    if (this.#opening !== undefined) return this.#runFirst(text)
     const answer = await this.client.query({ text, types: AS_TEXT })
     return Array.isArray(answer) ? answer : [answer]
+  }
+
+  async #runFirst(...texts: readonly string[]): Promise<readonly PgResult[]> {
+    const opening = this.takeOpening()
+    try {
+      const results = await this.run([...opening, ...texts].join('; '))
+      return texts.length === 0 ? results : results.slice(opening.length)
+    } catch (cause) {
+      this.destroy(cause instanceof Error ? cause : new Error(String(cause)))
+      throw cause
+    }
   }
 
   /** What reads its answer by itself. */

@@ -1,0 +1,86 @@
+/**
+ * The application's first statement, in one packet with what begins its branch:
+ *
+ *   XA START …; <statement>
+ *
+ * If XA START fails, the server does not run what comes behind it. A command of ours is sent, and the
+ * application's hears the answers that are its own.
+ */
+import { asMysqlError } from '../dialect/mysql-errors.ts'
+import type { MysqlCommand, MysqlCore } from './driver-types.ts'
+import type { Session } from './pool.ts'
+
+/** A `Query` of mysql2, as its pool makes it. */
+interface DriverQuery extends MysqlCommand {
+  readonly sql: string
+  readonly values: unknown
+  readonly namedPlaceholders: unknown
+  readonly _queryOptions: object
+}
+
+type QueryClass = new (
+  options: object,
+  done: (cause: unknown, rows?: unknown, fields?: unknown) => void,
+) => DriverQuery & { on(event: 'fields', listener: () => void): unknown }
+
+interface FormattingCore extends MysqlCore {
+  _resolveNamedPlaceholders(command: DriverQuery): void
+  format(sql: string, values: unknown, namedPlaceholders: unknown): string
+}
+
+/** Whether the two may travel together; not with a format of the application's own, which sees one statement. */
+export function mergesFirst(session: Session): boolean {
+  return session.merges && session.connection.connection.config.queryFormat === undefined
+}
+
+/**
+ * Sends both. When the branch is not known to have begun, `notBegun` is told, and not the command.
+ *
+ * @param command - with a callback: events would tell of every statement
+ */
+export function sendFirst(
+  session: Session,
+  command: MysqlCommand,
+  notBegun: (cause: unknown) => void,
+): void {
+  const own = command as DriverQuery
+  const core = session.connection.connection as FormattingCore
+  core._resolveNamedPlaceholders(own)
+  const sql = core.format(own.sql, own.values ?? [], own.namedPlaceholders)
+  const opening = session.opening ?? []
+  const count = opening.length
+  let answers = 0
+  const Query = own.constructor as QueryClass
+  const merged = {
+    ...own._queryOptions,
+    sql: [...opening, sql].join('; '),
+    values: undefined,
+    namedPlaceholders: false,
+  }
+  const carrier = new Query(merged, (cause, rows, fields) => {
+    if (cause !== null && cause !== undefined) {
+      if (answers < count) return notBegun(cause)
+      if (asMysqlError(cause) !== undefined) Object.assign(cause, { sql })
+      own.onResult?.(cause)
+      own.emit('end')
+    } else if (answers > count) {
+      own.emit('end')
+      own.onResult?.(null, behind(count, rows), behind(count, fields))
+    } else {
+      // An empty text: the driver has an answer of its own to it.
+      core.query(own)
+    }
+  })
+  // One for each statement that was carried out.
+  carrier.on('fields', () => {
+    answers += 1
+  })
+  session.said()
+  core.query(carrier)
+}
+
+/** A single answer stands alone, as the driver tells it. */
+function behind(count: number, answers: unknown): unknown {
+  const own = (answers as readonly unknown[]).slice(count)
+  return own.length === 1 ? own[0] : own
+}

@@ -1,0 +1,144 @@
+/**
+ * The application's first statement, in one packet with what begins its branch.
+ *
+ *   without values   one simple query     BEGIN; SET LOCAL …; <statement>
+ *   with values      one Sync             Parse Bind Execute each, then those of the statement
+ *
+ * Never in two: a BEGIN with a Sync of its own that fails leaves the statement behind it to commit by
+ * itself. The driver sees one query, whose answer is the statement's: what the opening answers is
+ * swallowed here.
+ */
+import { errorOf } from '../../src/adapter.ts'
+import type { PgResult } from './driver-types.ts'
+import type { Session } from './pool.ts'
+
+interface Connection {
+  parse(statement: { readonly text: string }): void
+  bind(portal: object): void
+  execute(portal: object): void
+}
+
+/** A `pg.Query`, as its own class knows it. */
+interface DriverQuery {
+  text: unknown
+  name: unknown
+  callback: unknown
+  requiresPreparation(): boolean
+  submit(connection: Connection): unknown
+  prepare(connection: Connection): void
+  handleCommandComplete(message: object, connection: Connection): void
+  handleError(cause: { position?: string }, connection: Connection): void
+}
+
+type QueryClass = new (config: unknown, values: unknown) => DriverQuery
+
+type FirstQuery = DriverQuery & { readonly begun: boolean }
+type FirstQueryClass = new (
+  opening: readonly string[],
+  config: unknown,
+  values: unknown,
+) => FirstQuery
+
+const UNNAMED = {}
+
+function firstQueryOf(Query: QueryClass): FirstQueryClass {
+  return class extends Query {
+    readonly #opening: readonly string[]
+    #answered = 0
+    /** What goes before the application's own text, in characters. */
+    #before = 0
+    #name: unknown
+
+    constructor(opening: readonly string[], config: unknown, values: unknown) {
+      super(config, values)
+      this.#opening = opening
+    }
+
+    get begun(): boolean {
+      return this.#answered === this.#opening.length
+    }
+
+    override submit(connection: Connection): unknown {
+      if (typeof this.text !== 'string' || this.requiresPreparation()) {
+        return super.submit(connection)
+      }
+      const { text } = this
+      const opening = `${this.#opening.join('; ')}; `
+      this.#before = opening.length
+      this.text = opening + text
+      try {
+        return super.submit(connection)
+      } finally {
+        this.text = text
+      }
+    }
+
+    override prepare(connection: Connection): void {
+      for (const text of this.#opening) {
+        connection.parse({ text })
+        connection.bind(UNNAMED)
+        connection.execute(UNNAMED)
+      }
+      super.prepare(connection)
+      // The driver notes a name as prepared at the first ParseComplete, which is not the statement's.
+      this.#name = this.name
+      this.name = undefined
+    }
+
+    override handleCommandComplete(message: object, connection: Connection): void {
+      if (this.begun) super.handleCommandComplete(message, connection)
+      else this.#answered += 1
+      if (this.begun) this.name ??= this.#name
+    }
+
+    override handleError(cause: { position?: string }, connection: Connection): void {
+      const at = Number(cause.position) - this.#before
+      if (this.begun && at > 0) cause.position = String(at)
+      super.handleError(cause, connection)
+    }
+  }
+}
+
+const CLASSES = new WeakMap<QueryClass, FirstQueryClass>()
+
+/** The driver's own class of this client, if it is built as we know it: not so in `pg-native`. */
+function classOf({ client }: Session): FirstQueryClass | undefined {
+  const { Query } = client.constructor as { readonly Query?: QueryClass }
+  if (Query === undefined || client.connection === undefined) return undefined
+  const known = CLASSES.get(Query)
+  if (known !== undefined) return known
+  const { prototype } = Query as { readonly prototype: Partial<DriverQuery> }
+  for (const method of [
+    'requiresPreparation',
+    'submit',
+    'prepare',
+    'handleCommandComplete',
+    'handleError',
+  ] as const) {
+    if (typeof prototype[method] !== 'function') return undefined
+  }
+  const made = firstQueryOf(Query)
+  CLASSES.set(Query, made)
+  return made
+}
+
+export interface First {
+  readonly answer: Promise<PgResult | readonly PgResult[]>
+  /** Whether the opening took effect; known when the answer is. */
+  begun(): boolean
+}
+
+/** `undefined` when this client cannot send both together: nothing was sent. */
+export function sendFirst(session: Session, config: unknown, values: unknown): First | undefined {
+  const FirstQuery = classOf(session)
+  if (FirstQuery === undefined) return undefined
+  const query = new FirstQuery(session.takeOpening(), config, values)
+  const answer = new Promise<PgResult | readonly PgResult[]>((resolve, reject) => {
+    query.callback = (cause: Error | null | undefined, result: PgResult) => {
+      if (cause === null || cause === undefined) resolve(result)
+      else reject(errorOf(cause))
+    }
+  })
+  session.submit(query)
+  return { answer, begun: () => query.begun }
+}
