@@ -2,6 +2,7 @@
 import type { TransactionVerbs } from '../../src/commit/handles.ts'
 import { TransactionError } from '../../src/errors.ts'
 import type { SimHandle } from './branch.ts'
+import type { Fleet } from './fleet.ts'
 import { type Attempt, fail, type Oracle } from './oracle.ts'
 import type { TransactionPlan } from './plan.ts'
 import type { Process } from './process.ts'
@@ -11,12 +12,7 @@ import type { World } from './world.ts'
 export interface ClientHost {
   readonly world: World
   readonly oracle: Oracle
-  /** The process that runs now. */
-  process(): Process | undefined
-  /** Sees to it that one runs. */
-  ensure(): void
-  /** Calls once the next process has opened its coordinator. */
-  whenOpen(call: () => void): void
+  readonly fleet: Fleet
   count(kind: string): void
   fail(cause: unknown): void
 }
@@ -43,15 +39,17 @@ export class Clients {
   #schedule(plan: TransactionPlan, delayMs: number): void {
     this.#host.world.schedule(delayMs, 'client', () => {
       this.#askAnyone()
-      const process = this.#host.process()
+      const { fleet } = this.#host
+      const place = fleet.serving(plan.process)
+      const process = fleet.at(place)
       if (process?.isOpen === true) {
         this.#transact(plan, process)
         return
       }
-      this.#host.ensure()
+      fleet.ensure(place)
       // Those who waited come at nearly the same time.
       const { rng } = this.#host.world
-      this.#host.whenOpen(() => this.#schedule(plan, rng.between(0, rng.pick([0.5, 4, 60]))))
+      fleet.whenOpen(place, () => this.#schedule(plan, rng.between(0, rng.pick([0.5, 4, 60]))))
     })
   }
 
@@ -191,8 +189,10 @@ export class Clients {
 
   /** What outcome() says must agree with how it ends. */
   #ask(attempt: Attempt): void {
-    const said = this.#host.process()?.coordinator?.outcome(attempt.gtrid)
-    if (said === 'committed' || said === 'rolled-back') attempt.told.add(said)
+    for (const { coordinator } of this.#host.fleet.processes) {
+      const said = coordinator?.outcome(attempt.gtrid)
+      if (said === 'committed' || said === 'rolled-back') attempt.told.add(said)
+    }
   }
 }
 

@@ -251,8 +251,10 @@ export class SimDisk {
     const fails = this.#world.rng.chance(this.faults.syncError)
     const effect = (): void => {
       if (fails) return
-      for (const change of this.#changes) applyChange(this.#durableNames, change)
-      this.#changes = []
+      const isHere = (change: NameChange): boolean => directoryOf(change) === path
+      for (const change of this.#changes)
+        if (isHere(change)) applyChange(this.#durableNames, change)
+      this.#changes = this.#changes.filter((change) => !isHere(change))
     }
     if (fails) this.onFault?.('disk sync error')
     return this.#do(`sync-directory ${path}`, owner, effect, () => {
@@ -294,6 +296,12 @@ export function releaseLocks(owner: Owner & { locks?: Set<() => void> }): void {
 
 function statOf(inode: Inode): FileStat {
   return { size: inode.seen.length, inode: inode.number, birthNs: 1_000n }
+}
+
+/** No file moves from one directory to another. */
+function directoryOf(change: NameChange): string {
+  const path = change.kind === 'rename' ? change.to : change.path
+  return path.slice(0, path.lastIndexOf('/'))
 }
 
 function applyChange(names: Map<string, Inode>, change: NameChange): void {

@@ -1,7 +1,7 @@
 /**
  * Deliberate mistakes in the protocol. Each is caught by the simulator, or by the unit test that is
- * named with it where the simulator cannot see it: two owners of one log, another server under a
- * name, what an operator would read.
+ * named with it where the simulator cannot see it: another server under a name, what an operator
+ * would read.
  *
  * `rule` is that of DESIGN's twelve, or `log` for what only the log's own invariants forbid.
  */
@@ -21,6 +21,7 @@ const WRITER = 'log/log-writer.ts'
 const STORE = 'log/segment-store.ts'
 const SETTLE = 'participant/settle.ts'
 const PASS = 'recovery/pass.ts'
+const SIBLINGS = 'coordinator/siblings.ts'
 const PLAN = 'protocol/resolution.ts'
 const UNIT = {
   run: 'test/unit/commit/run.test.ts',
@@ -72,8 +73,9 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '1',
     name: 'rolls back although the record is on its way',
     file: REGISTER,
-    find: '    if (register.decision === undefined) {',
-    replace: "    if (register.decision === undefined || register.value === 'handed-over') {",
+    find: "    if (register.value === 'open') {\n      register.value = 'abort'",
+    replace:
+      "    if (register.value === 'open' || register.value === 'handed-over') {\n      register.value = 'abort'",
     also: {
       file: TWO_PHASE,
       find: '    finishBehind(context, tx, prepared, force)\n',
@@ -638,7 +640,20 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     file: 'log/log-lock.ts',
     find: "while (!(await file.lock('exclusive'))) {",
     replace: 'while (deadline < 0) {',
-    test: ['test/unit/log/log-lock.test.ts', 'refuses a second process'],
+  },
+  {
+    rule: '6',
+    name: 'nobody looks after a dead sibling',
+    file: SIBLINGS,
+    find: '    this.#round = this.visit()\n',
+    replace: '',
+  },
+  {
+    rule: 'log',
+    name: 'recovers a sibling whose lock it has let go',
+    file: SIBLINGS,
+    find: '    if (log === undefined) return false\n    try {\n',
+    replace: '    if (log === undefined) return false\n    await log.close()\n    try {\n',
   },
   {
     rule: 'log',

@@ -30,15 +30,18 @@ export async function mutate(
   })
   const { folder, remove } = copyTree(root)
   let alive = 0
+  const by = new Map<string, number>()
   try {
     for (const mutant of mutants) {
       const undo = apply(mutant, folder)
       try {
         const caught = await catchIt(mutant, folder)
         if (caught === undefined) alive += 1
-        const [by, how] = caught ?? ['ALIVE', '']
-        table.push([mutant.rule, mutant.name, by, how])
-        console.log(`${mutant.name}: ${by}`)
+        const [who, how] = caught ?? ['ALIVE', '']
+        const invariant = /^I\d+/.exec(how)?.[0] ?? (mutant.test === undefined ? 'other' : 'unit')
+        by.set(invariant, (by.get(invariant) ?? 0) + 1)
+        table.push([mutant.rule, mutant.name, who, how])
+        console.log(`${mutant.name}: ${who} ${how}`)
       } finally {
         undo()
       }
@@ -47,6 +50,7 @@ export async function mutate(
     remove()
   }
   console.log(table.toString())
+  console.log(`caught by: ${[...by].map(([one, count]) => `${one} ${count}`).join(', ')}`)
   console.log(`${mutants.length - alive} passed, ${alive} failed`)
   return alive === 0
 }

@@ -19,6 +19,8 @@ export interface BranchPlan extends WorkPlan {
 }
 
 export interface TransactionPlan {
+  /** In which of the processes. */
+  readonly process: number
   readonly startMs: number
   readonly branches: readonly BranchPlan[]
   readonly readOnly: readonly string[]
@@ -72,6 +74,10 @@ export interface Plan {
   readonly recoversTwice: boolean
   /** Virtual time runs on until the sweep has collected every marker. */
   readonly awaitsSweep: boolean
+  /** More than one: they share a root, and recover for each other. */
+  readonly processes: number
+  /** After the faults one of them stays dead, and the other one settles what it left. */
+  readonly leavesOneDead: boolean
 }
 
 /** Events of a run without faults, as measured: crashes are spread evenly over them. */
@@ -80,12 +86,11 @@ const EVENTS_OF_A_TRANSACTION = 22
 
 export function drawPlan(rng: Rng): Plan {
   const servers = drawServers(rng)
-  const transactions = Array.from({ length: 1 + rng.int(5) }, () => drawTransaction(rng, servers))
-  const events = EVENTS_OF_A_START + transactions.length * EVENTS_OF_A_TRANSACTION
+  const drawn = Array.from({ length: 1 + rng.int(5) }, () => drawTransaction(rng, servers))
+  const events = EVENTS_OF_A_START + drawn.length * EVENTS_OF_A_TRANSACTION
   const on = (share: number, high: number): number => (rng.chance(share) ? rng.float() * high : 0)
-  return {
+  const plan = {
     servers,
-    transactions,
     crashes: drawCrashes(rng, events),
     network: {
       lostBefore: on(0.3, 0.06),
@@ -110,7 +115,11 @@ export function drawPlan(rng: Rng): Plan {
     losesLog: rng.chance(0.06),
     recoversTwice: rng.chance(0.1),
     awaitsSweep: rng.chance(0.02),
+    processes: rng.chance(0.15) ? 2 : 1,
+    leavesOneDead: rng.chance(0.6),
   }
+  const transactions = drawn.map((one, index) => ({ ...one, process: index % plan.processes }))
+  return { ...plan, transactions }
 }
 
 function drawServers(rng: Rng): ServerPlan[] {
@@ -122,7 +131,10 @@ function drawServers(rng: Rng): ServerPlan[] {
   }))
 }
 
-function drawTransaction(rng: Rng, servers: readonly ServerPlan[]): TransactionPlan {
+function drawTransaction(
+  rng: Rng,
+  servers: readonly ServerPlan[],
+): Omit<TransactionPlan, 'process'> {
   const both = rng.chance(0.85)
   const first = rng.int(servers.length)
   const used = servers.filter((_, index) => (both ? index < 2 || rng.chance(0.7) : index === first))

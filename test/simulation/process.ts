@@ -20,11 +20,14 @@ export interface Parts {
   readonly plan: Plan
 }
 
-export const DIRECTORY = '/log'
+const DIRECTORY = '/log'
+const ROOT = '/logs'
 /** Small, so that it rolls often; yet with room for the decisions of all that run at once. */
 const SEGMENT_BYTES = 28 * 4096
 /** How long a start waits for participants, and again for their recovery, in ms. */
 const CONTACT_MS = 300
+/** How long a lock that is held is tried for. */
+const PEEK_MS = 300
 /** More than a start asks of the disk, the wait for a lock included. */
 const DISK_STEPS = 60
 
@@ -63,7 +66,8 @@ export class Process implements Owner {
         world.schedule(0, 'turn', run, this)
       },
     }
-    const log = { directory: DIRECTORY, segmentBytes: SEGMENT_BYTES }
+    const place = plan.processes === 1 ? { directory: DIRECTORY } : { root: ROOT }
+    const log = { ...place, segmentBytes: SEGMENT_BYTES }
     const { forceMs, settleMs } = plan
     const began = world.now
     try {
@@ -92,9 +96,11 @@ export class Process implements Owner {
 
   /** Rule 8: a participant that is down or silent delays no start. */
   #openedInTime(tookMs: number): void {
-    const { disk, pauses, crashes } = this.#parts.plan
+    const { disk, pauses, crashes, processes } = this.#parts.plan
     if (pauses > 0 || crashes.some(({ kind }) => kind === 'disk stalled')) return
-    const limitMs = 2 * CONTACT_MS + DISK_STEPS * disk.slowMs
+    // Under a root it may find slots that others hold, or take at the same moment.
+    const looksMs = processes === 1 ? 0 : 2 * PEEK_MS + DISK_STEPS * disk.slowMs
+    const limitMs = 2 * CONTACT_MS + DISK_STEPS * disk.slowMs + looksMs
     if (tookMs > limitMs) fail(`I11: a start took ${tookMs} ms`)
   }
 
@@ -110,15 +116,22 @@ export class Process implements Owner {
 
   /** Every event also goes to the logger, those of the first recovery too. */
   #logger(): Logger {
-    const { oracle, world } = this.#parts
+    const { oracle, world, disk } = this.#parts
     const hear = (details: object, message: string): void => {
-      const { gtrid, kind } = details as { gtrid?: string; kind?: string }
+      const { gtrid, kind, slot, code, copy } = details as Heard
       // Only a failed write stops a coordinator here: no participant does, and no reasoning of ours.
       if (message === 'coordinator:stopped' && !this.stopped) {
-        const { cause } = details as { cause?: string }
+        const { cause } = details as Heard
         oracle.problems.push(`the coordinator stopped: ${cause ?? ''}`)
       }
-      if (message === 'coordinator:stopped' || kind === 'poisoned') this.stopped = true
+      const own = slot === undefined
+      if (message === 'coordinator:stopped' || (kind === 'poisoned' && own)) this.stopped = true
+      if (kind === 'sibling-stopped' && !ALLOWED.includes(code ?? '')) {
+        oracle.problems.push(`recovery of ${slot ?? ''} stopped: ${code ?? 'no code'}`)
+      }
+      if (kind === 'tail-cut' && !disk.paths().includes(copy ?? '')) {
+        oracle.problems.push(`I14: a tail was cut and not kept: ${copy ?? ''}`)
+      }
       if (message === 'log:event') world.note(`log ${kind ?? ''}`)
       const attempt = oracle.attempts.get(gtrid ?? '')
       if (message === 'branch:heuristic' && attempt !== undefined) attempt.reported = true
@@ -136,8 +149,21 @@ export class Process implements Owner {
   }
 }
 
+/** Of what an event says, what is looked at here. */
+interface Heard {
+  readonly gtrid?: string
+  readonly kind?: string
+  readonly code?: string
+  readonly cause?: string
+  /** Where the tail of the log is kept. */
+  readonly copy?: string
+  /** Of a sibling. */
+  readonly slot?: string
+}
+
 /** What a sound log may answer on a disk that fails. */
+const ALLOWED: readonly string[] = ['LOG_UNREADABLE', 'LOG_FULL', 'LOG_POISONED']
+
 function isAllowed(cause: unknown): boolean {
-  const codes: readonly string[] = ['LOG_UNREADABLE', 'LOG_FULL', 'LOG_POISONED']
-  return cause instanceof UnanimousError && codes.includes(cause.code)
+  return cause instanceof UnanimousError && ALLOWED.includes(cause.code)
 }

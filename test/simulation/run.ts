@@ -5,7 +5,6 @@
  *   healing   no fault any more: everything must be settled within {@link HEAL_MS}
  *   after     closed; sometimes opened once more, which must change nothing
  */
-import { messageOf } from '../../src/errors.ts'
 import { Events } from '../../src/events.ts'
 import { createRegistry } from '../../src/participant/registry.ts'
 import { recoverWithoutLog } from '../../src/recovery/from-databases.ts'
@@ -13,6 +12,7 @@ import { forgetAmbients } from './ambient.ts'
 import { lendBuffers, takeBuffersBack } from './arena.ts'
 import { type ClientHost, Clients } from './clients.ts'
 import { SimDisk, SOUND } from './disk.ts'
+import { Fleet } from './fleet.ts'
 import { type Network, QUIET } from './link.ts'
 import { fail, Oracle } from './oracle.ts'
 import { type CrashPlan, drawPlan, type Plan } from './plan.ts'
@@ -36,6 +36,8 @@ export interface SeedResult {
 
 const SAFETY_MS = 60_000
 const HEAL_MS = 30_000
+/** A sibling looks again after 30 s at the latest, and a visit takes its time. */
+const SIBLING_HEAL_MS = 60_000
 const SWEEP_MS = 130_000
 
 export async function runSeed(seed: number, traced = false): Promise<SeedResult> {
@@ -65,8 +67,7 @@ class Run {
   readonly #crashEvents: number[] = []
   #safetyEvents = 0
   readonly #restarted = new Set<string>()
-  #process: Process | undefined
-  readonly #waiting: (() => void)[] = []
+  readonly #fleet: Fleet
   #clients: Clients | undefined
   #failure: Error | undefined
 
@@ -97,6 +98,7 @@ class Run {
       oracle: this.#oracle,
       plan: this.#plan,
     }
+    this.#fleet = new Fleet(this.#parts, (cause) => this.#fail(cause))
   }
 
   async play(): Promise<void> {
@@ -128,7 +130,7 @@ class Run {
   async #safety(): Promise<void> {
     const { transactions, crashes, strangers } = this.#plan
     if (strangers) this.#plantStrangers()
-    this.#start()
+    this.#fleet.ensureAll()
     const clients = new Clients(this.#host(), transactions)
     this.#clients = clients
     let next = 0
@@ -159,33 +161,43 @@ class Run {
       server.restart()
     }
     if (this.#plan.losesLog && this.#servers.every(({ tables }) => tables)) return this.#loseLog()
-    if (this.#process?.stopped === true) this.#killProcess()
-    if (this.#process === undefined) this.#start()
-    const settled = (): boolean => this.#failure !== undefined || this.#isSettled()
-    if (!(await world.run(settled, world.now + HEAL_MS))) fail(`I11: ${this.#unsettled()}`)
-    if (this.#plan.awaitsSweep) {
+    const { processes, leavesOneDead } = this.#plan
+    const alone = processes > 1 && leavesOneDead
+    if (alone) this.#fleet.giveUp(processes - 1)
+    this.#fleet.ensureAll()
+    await this.#untilSettled('I11', alone ? SIBLING_HEAL_MS : HEAL_MS)
+    if (this.#plan.awaitsSweep && processes === 1) {
       const swept = (): boolean => this.#servers.every((server) => !this.#hasMarkers(server))
       if (!(await world.run(swept, world.now + SWEEP_MS))) fail('I11: markers were not collected')
     }
-    await this.#await(this.#process?.coordinator?.close())
-    if (this.#plan.recoversTwice) await this.#recoverTwice()
+    await this.#closeAll()
+    if (this.#plan.recoversTwice || alone) await this.#recoverTwice()
+  }
+
+  async #untilSettled(invariant: string, withinMs: number): Promise<void> {
+    const settled = (): boolean => this.#failure !== undefined || this.#isSettled()
+    if (await this.#world.run(settled, this.#world.now + withinMs)) return
+    fail(`${invariant}: ${this.#unsettled()}`)
+  }
+
+  async #closeAll(): Promise<void> {
+    for (const { coordinator } of this.#fleet.processes) await this.#await(coordinator?.close())
   }
 
   /** I13: recovery of what was recovered changes nothing. */
   async #recoverTwice(): Promise<void> {
     const before = this.#servers.map(fingerprint).join()
-    const process = this.#start()
-    const settled = (): boolean => this.#isSettled()
-    if (!(await this.#world.run(settled, this.#world.now + HEAL_MS)))
-      fail(`I13: ${this.#unsettled()}`)
-    await this.#await(process.coordinator?.close())
+    this.#fleet.killAll()
+    for (let index = 0; index < this.#plan.processes; index += 1) this.#fleet.takeBack(index)
+    await this.#untilSettled('I13', HEAL_MS)
+    await this.#closeAll()
     if (this.#servers.map(fingerprint).join() !== before) fail('I13: recovered twice is not once')
   }
 
   async #loseLog(): Promise<void> {
     const world = this.#world
     this.#count('log lost')
-    this.#killProcess()
+    this.#fleet.killAll()
     this.#disk.destroy()
     this.#oracle.logLost = true
     // What a dead process had sent has arrived, or never will.
@@ -221,9 +233,7 @@ class Run {
     return {
       world: this.#world,
       oracle: this.#oracle,
-      process: () => this.#process,
-      ensure: () => this.#ensure(),
-      whenOpen: (call) => this.#waiting.push(call),
+      fleet: this.#fleet,
       count: (kind) => this.#count(kind),
       fail: (cause) => this.#fail(cause),
     }
@@ -240,36 +250,6 @@ class Run {
     }
   }
 
-  #start(): Process {
-    const process = new Process(this.#parts)
-    this.#process = process
-    process
-      .open()
-      .then(() => {
-        if (process.coordinator !== undefined) {
-          for (const call of this.#waiting.splice(0)) call()
-          return
-        }
-        // A supervisor starts it again.
-        process.kill()
-        if (this.#process === process) this.#process = undefined
-        this.#world.schedule(this.#world.rng.between(20, 200), 'start again', () => this.#ensure())
-      })
-      .catch((cause: unknown) => this.#fail(cause))
-    return process
-  }
-
-  #ensure(): void {
-    if (this.#process?.stopped === true) this.#killProcess()
-    if (this.#process === undefined) this.#start()
-  }
-
-  #killProcess(): void {
-    const process = this.#process
-    this.#process = undefined
-    process?.kill()
-  }
-
   #fail(cause: unknown): void {
     this.#failure ??= cause instanceof Error ? cause : new Error(String(cause))
   }
@@ -281,20 +261,30 @@ class Run {
   #crash({ kind, draw }: CrashPlan): void {
     const { rng } = this.#world
     const server = this.#servers[Math.floor(draw * this.#servers.length)]
+    const { processes } = this.#plan
+    const place = Math.floor(draw * processes)
+    // Long enough, at times, for a sibling to come.
+    const downMs = (): number => rng.pick(processes === 1 ? [5, 50, 500] : [5, 500, 6_000])
     this.#count(kind)
     this.#crashEvents.push(this.#world.events)
     this.#world.note(`*** ${kind}`)
     switch (kind) {
       case 'coordinator killed':
+        if (this.#plan.leavesOneDead && place > 0) {
+          this.#count('left to a sibling')
+          this.#fleet.giveUp(place)
+          break
+        }
+        this.#fleet.kill(place)
+        this.#fleet.restartWithin(place, downMs())
+        break
       case 'power lost':
-        this.#killProcess()
-        if (kind === 'power lost') this.#disk.losePower()
-        this.#world.schedule(rng.between(0, rng.pick([5, 50, 500])), 'start again', () =>
-          this.#ensure(),
-        )
+        this.#fleet.killAll()
+        this.#disk.losePower()
+        for (let each = 0; each < processes; each += 1) this.#fleet.restartWithin(each, downMs())
         break
       case 'coordinator closed':
-        this.#close()
+        this.#fleet.close(place)
         break
       case 'server killed':
         server?.crash()
@@ -331,30 +321,9 @@ class Run {
     server?.finishByHand(first.xid, this.#world.rng.pick(['commit', 'rollback']))
   }
 
-  #close(): void {
-    const process = this.#process
-    if (process?.coordinator === undefined || process.closing) return
-    process.closing = true
-    process.coordinator.close().then(
-      () => {
-        if (this.#process !== process) return
-        process.kill()
-        this.#process = undefined
-        this.#start()
-      },
-      (cause: unknown) => {
-        // A log that was poisoned while it closed.
-        this.#world.note(`close failed: ${messageOf(cause)}`)
-        if (this.#process === process) this.#killProcess()
-        this.#ensure()
-      },
-    )
-  }
-
   #isSettled(): boolean {
-    const process = this.#process
-    if (process?.isOpen !== true) {
-      if (process?.stopped === true) this.#ensure()
+    if (!this.#fleet.allOpen) {
+      if (this.#fleet.processes.some(({ stopped }) => stopped)) this.#fleet.ensureAll()
       return false
     }
     for (const server of this.#servers) {
@@ -363,18 +332,22 @@ class Run {
     }
     for (const { gtrid, byHand } of this.#oracle.attempts.values()) {
       if (this.#oracle.attempts.get(gtrid)?.reported === true || byHand !== undefined) continue
-      if (process.coordinator?.outcome(gtrid) !== 'unknown') return false
+      if (this.#isKnown(gtrid)) return false
     }
     return true
   }
 
   #unsettled(): string {
     const prepared = this.#servers.flatMap((server) => this.#preparedIn(server))
-    const open = [...this.#oracle.attempts.keys()].filter(
-      (gtrid) => this.#process?.coordinator?.outcome(gtrid) !== 'unknown',
-    )
-    const state = this.#process === undefined ? 'down' : this.#process.isOpen ? 'open' : 'not open'
+    const open = [...this.#oracle.attempts.keys()].filter((gtrid) => this.#isKnown(gtrid))
+    const state = this.#fleet.allOpen ? 'open' : 'not open'
     return `unsettled: prepared ${prepared.join()}; in the log ${open.join()}; coordinator ${state}`
+  }
+
+  #isKnown(gtrid: string): boolean {
+    return this.#fleet.processes.some(
+      ({ coordinator }) => coordinator !== undefined && coordinator.outcome(gtrid) !== 'unknown',
+    )
   }
 
   /** A decision that ended against itself is kept for an operator, and its markers with it. */
