@@ -79,7 +79,10 @@ function report(tally: Tally, seconds: number): void {
     console.log(`seed ${seed}: ${violation}`)
     console.log(`  replay: npm run sim -- --seed ${seed} --trace`)
   }
-  console.log(`${Math.round(seeds / seconds)} seeds per second, ${seconds.toFixed(1)} s`)
+  const perCpu = Math.round((1000 * seeds) / Math.max(1, tally.cpuMs))
+  console.log(
+    `${Math.round(seeds / seconds)} seeds per second, ${seconds.toFixed(1)} s; ${perCpu} per second of a processor, Node.js ${process.version}`,
+  )
   console.log(`${seeds - failures.length} passed, ${failures.length} failed`)
 }
 

@@ -20,6 +20,7 @@ export async function runSeeds(
   onProgress?: (tally: Tally) => void,
 ): Promise<Tally> {
   const tally = newTally()
+  const before = process.cpuUsage()
   let unhandled: unknown
   const onUnhandled = (cause: unknown): void => {
     unhandled = cause
@@ -47,5 +48,7 @@ export async function runSeeds(
   } finally {
     process.off('unhandledRejection', onUnhandled)
   }
+  const { user, system } = process.cpuUsage(before)
+  tally.cpuMs = (user + system) / 1000
   return tally
 }

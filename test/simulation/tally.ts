@@ -10,6 +10,8 @@ export interface Tally {
   seeds: number
   events: number
   virtualMs: number
+  /** Of the processors, in ms: on a machine with other work the only fair measure. */
+  cpuMs: number
   /** Seeds that were run twice, with equal hashes. */
   repeated: number
   readonly failures: Failure[]
@@ -22,7 +24,7 @@ export interface Tally {
 const KEPT_FAILURES = 20
 
 export function newTally(): Tally {
-  const none = { seeds: 0, events: 0, virtualMs: 0, repeated: 0 }
+  const none = { seeds: 0, events: 0, virtualMs: 0, cpuMs: 0, repeated: 0 }
   return { ...none, failures: [], faults: {}, answers: {}, tenths: new Array(10).fill(0) }
 }
 
@@ -40,6 +42,7 @@ export function addTally(tally: Tally, other: Tally): void {
   tally.seeds += other.seeds
   tally.events += other.events
   tally.virtualMs += other.virtualMs
+  tally.cpuMs += other.cpuMs
   tally.repeated += other.repeated
   addCounts(tally.faults, other.faults)
   addCounts(tally.answers, other.answers)
