@@ -3,6 +3,7 @@
  *
  *   --seeds <n>    how many (default 10,000)
  *   --seed <s>     the first one (default 0); alone: this one
+ *   --workers <n>  processes that run them (default one a processor)
  *   --trace        with --seed: every event of it
  *   --mutants      breaks the protocol in many ways instead, and expects each to be caught
  *   --only <text>  with --mutants: those whose name contains it
@@ -24,6 +25,7 @@ async function main(): Promise<void> {
     options: {
       seeds: { type: 'string' },
       seed: { type: 'string' },
+      workers: { type: 'string' },
       trace: { type: 'boolean', default: false },
       mutants: { type: 'boolean', default: false },
       only: { type: 'string' },
@@ -39,7 +41,7 @@ async function main(): Promise<void> {
   if (!Number.isInteger(first) || !Number.isInteger(count) || count < 1) {
     throw new Error('--seed and --seeds are whole numbers')
   }
-  const farm = new Farm(ROOT)
+  const farm = new Farm(ROOT, values.workers === undefined ? undefined : Number(values.workers))
   try {
     if (values.trace) {
       const { trace, hash, violation } = await farm.trace(first)

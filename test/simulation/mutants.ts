@@ -73,9 +73,8 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '1',
     name: 'rolls back although the record is on its way',
     file: REGISTER,
-    find: "    if (register.value === 'open') {\n      register.value = 'abort'",
-    replace:
-      "    if (register.value === 'open' || register.value === 'handed-over') {\n      register.value = 'abort'",
+    find: '    if (register.decision === undefined) {',
+    replace: "    if (register.decision === undefined || register.value === 'handed-over') {",
     also: {
       file: TWO_PHASE,
       find: '    finishBehind(context, tx, prepared, force)\n',
@@ -177,9 +176,9 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '3',
     name: 'takes a lost answer to a commit for committed',
     file: SETTLE,
-    find: "      case 'later':\n      case 'unknown':\n        return undefined\n      case 'absent'",
+    find: "      case 'later':\n      case 'unknown':\n        return undefined\n      case 'other-server'",
     replace:
-      "      case 'later':\n      case 'unknown':\n        return 'committed'\n      case 'absent'",
+      "      case 'later':\n      case 'unknown':\n        return 'committed'\n      case 'other-server'",
   },
   {
     rule: '3',
