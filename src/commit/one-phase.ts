@@ -113,7 +113,7 @@ async function proveAnswer(
 ): Promise<OnePhaseAnswer> {
   const participant = context.registry.get(branch.participant)
   const { xid } = branch
-  if (participant === undefined || xid === undefined) return lost
+  invariant(participant !== undefined && xid !== undefined, 'what was committed was enlisted')
   const deadline = context.clock.monotonic() + context.limits.settleMs
   while (context.clock.monotonic() < deadline) {
     const proof = await participant.proveOnePhase(xid, lost.evidence)

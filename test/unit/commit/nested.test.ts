@@ -135,6 +135,34 @@ describe('what joins', () => {
     expect(ledger.committed.size).toBe(0)
   })
 
+  it('cannot have a stronger isolation than what it joins', async () => {
+    const { run } = world()
+    for (const isolation of [undefined, 'read committed'] as const) {
+      await run(
+        async () => {
+          const join = run(async (tx) => tx.ledger.work(), { isolation: 'serializable' })
+          expect(await failure(join)).toMatchObject({
+            code: 'INVALID_OPTION',
+            message: expect.stringContaining(isolation ?? 'the default isolation'),
+          })
+        },
+        isolation === undefined ? {} : { isolation },
+      )
+    }
+  })
+
+  it('is not kept when a branch does not release its savepoint', async () => {
+    const { run, ledger } = world()
+    const branch = ledger.branch.bind(ledger)
+    const lost = new Error('connection lost')
+    ledger.branch = (request) =>
+      Object.assign(branch(request), { endSavepoint: () => Promise.reject(lost) })
+    await run(async (tx) => {
+      await tx.ledger.work()
+      expect(await failure(tx.savepoint(() => 'done'))).toBe(lost)
+    })
+  })
+
   it('ends its savepoint in the branches that are enlisted, however it ended', async () => {
     const { run, trace } = world()
     await run(async (tx) => {
@@ -238,12 +266,16 @@ describe('hooks', () => {
     const error = await failure(
       run(async (tx) => {
         tx.afterRollback(() => Promise.reject(new Error('hook')))
+        const secret: unknown = 'what a hook throws'
+        tx.afterRollback(() => {
+          throw secret
+        })
         throw new Error('callback')
       }),
     )
     expect(error).toBeInstanceOf(TransactionError)
     expect(error).toMatchObject({ cause: { message: 'callback' } })
-    expect(failed).toEqual(['rolled-back'])
+    expect(failed).toEqual(['rolled-back', 'rolled-back'])
   })
 
   it('of a savepoint go with it', async () => {

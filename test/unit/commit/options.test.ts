@@ -53,6 +53,7 @@ describe('the options of a transaction', () => {
     ['a time-out that is no number', { timeoutMs: Number.NaN }, 'INVALID_OPTION'],
     ['a time-out that timers cannot hold', { timeoutMs: 2 ** 31 }, 'INVALID_OPTION'],
     ['an unknown isolation level', { isolation: 'chaos' }, 'INVALID_OPTION'],
+    ['an unknown propagation', { propagation: 'mandatory' }, 'INVALID_OPTION'],
     ['a retry that is no object', { retry: 3 }, 'INVALID_OPTION'],
     ['a retry without attempts', { retry: {} }, 'INVALID_OPTION'],
     ['a retry of none', { retry: { attempts: 0 } }, 'INVALID_OPTION'],

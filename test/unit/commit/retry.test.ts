@@ -83,6 +83,21 @@ describe('retry', () => {
     expect(failure.attempts).toBe(1)
   })
 
+  it('does not pause when the signal came during the attempt', async () => {
+    const clock = new VirtualClock()
+    const controller = new AbortController()
+    const run = retrying(
+      { clock, random: AT_ONCE },
+      { retry: RETRY, signal: controller.signal },
+      async () => {
+        controller.abort(new Error('the user left'))
+        throw refusal()
+      },
+    )
+    await expect(run).rejects.toMatchObject({ code: 'SIGNAL_ABORTED', attempts: 1 })
+    expect(clock.waiting).toBe(0)
+  })
+
   it('hears the signal between two attempts, and leaves neither timer nor listener', async () => {
     const { clock, controller, ranAt, ended } = world([refusal(), refusal()])
     await clock.advance(10)
