@@ -163,6 +163,7 @@ async function askFirst(
   config: unknown,
   values: unknown,
 ): Promise<PgResult | readonly PgResult[]> {
+  const { opening = [] } = session
   const first = sendFirst(session, config, values)
   if (first !== undefined) {
     try {
@@ -170,6 +171,8 @@ async function askFirst(
     } catch (cause) {
       if (first.begun()) throw cause
       if (isDriverFailure(cause)) throw host.notBegun(cause)
+      // It was said, and is to be said again: without it the statement would commit by itself.
+      session.opens(opening)
     }
   }
   await host.begin()
