@@ -170,7 +170,7 @@ async function askFirst(
       return await first.answer
     } catch (cause) {
       if (first.begun()) throw cause
-      if (isDriverFailure(cause)) throw host.notBegun(cause)
+      if (isDriverFailure(cause)) throw session.lost === undefined ? cause : host.notBegun(cause)
       // It was said, and is to be said again: without it the statement would commit by itself.
       session.opens(opening)
     }

@@ -16,13 +16,15 @@ interface Connection {
   parse(statement: { readonly text: string }): void
   bind(portal: object): void
   execute(portal: object): void
+  readonly submittedNamedStatements?: Record<string, unknown>
 }
 
 /** A `pg.Query`, as its own class knows it. */
 interface DriverQuery {
   text: unknown
-  name: unknown
+  name: string | undefined
   callback: unknown
+  query_timeout?: unknown
   requiresPreparation(): boolean
   submit(connection: Connection): unknown
   prepare(connection: Connection): void
@@ -47,7 +49,7 @@ function firstQueryOf(Query: QueryClass): FirstQueryClass {
     #answered = 0
     /** What goes before the application's own text, in characters. */
     #before = 0
-    #name: unknown
+    #name: string | undefined
 
     constructor(opening: readonly string[], config: unknown, values: unknown) {
       super(config, values)
@@ -92,6 +94,10 @@ function firstQueryOf(Query: QueryClass): FirstQueryClass {
     }
 
     override handleError(cause: { position?: string }, connection: Connection): void {
+      // Its own Parse was skipped: whoever sent the name again would find nothing on the server.
+      if (!this.begun && this.#name !== undefined) {
+        delete connection.submittedNamedStatements?.[this.#name]
+      }
       const at = Number(cause.position) - this.#before
       if (this.begun && at > 0) cause.position = String(at)
       super.handleError(cause, connection)
@@ -132,13 +138,18 @@ export interface First {
 export function sendFirst(session: Session, config: unknown, values: unknown): First | undefined {
   const FirstQuery = classOf(session)
   if (FirstQuery === undefined) return undefined
-  const query = new FirstQuery(session.takeOpening(), config, values)
+  const query = new FirstQuery(session.opening ?? [], config, values)
+  // The client asks whatever it is given for it.
+  if (typeof config === 'object' && config !== null && 'query_timeout' in config) {
+    query.query_timeout = config.query_timeout
+  }
   const answer = new Promise<PgResult | readonly PgResult[]>((resolve, reject) => {
     query.callback = (cause: Error | null | undefined, result: PgResult) => {
       if (cause === null || cause === undefined) resolve(result)
       else reject(errorOf(cause))
     }
   })
+  session.takeOpening()
   session.submit(query)
   return { answer, begun: () => query.begun }
 }

@@ -3,11 +3,13 @@
  * Each test is named after its cause.
  */
 import { afterAll, beforeEach, expect, it } from 'vitest'
+import { sendFirst } from '../../adapters/pg/first.ts'
+import { Session } from '../../adapters/pg/pool.ts'
 import { openWorld } from '../support/ambient-world.ts'
 import { refused } from '../support/refused.ts'
 
 const world = await openWorld()
-const { coordinator } = world
+const { coordinator, plain } = world
 afterAll(() => world.close())
 beforeEach(() => world.empty())
 
@@ -19,4 +21,25 @@ it('a first text that the server cannot parse takes the begin of the branch with
   })
   await refused(asked, { code: 'CALLBACK_FAILED', outcome: 'rolled-back', hint: false })
   expect(await world.ids()).toEqual([[], []])
+})
+
+it('a first statement has the time-out of its own, and its error', async () => {
+  const slow = { text: 'select pg_sleep(20)', query_timeout: 100 }
+  const asked = coordinator.transaction(async (tx) => {
+    await expect(tx.ledger.query(slow)).rejects.toThrow(/^Query read timeout$/)
+  })
+  await refused(asked, { code: 'CONNECTION_LOST', outcome: 'rolled-back', hint: false })
+})
+
+it('a name behind a begin that failed is prepared when it is asked for again', async () => {
+  const client = await plain.ledger.connect()
+  const session = new Session(client)
+  const named = { name: 'once', text: 'select $1::int as n', values: [1] }
+  session.opens(['BEGIN', 'SET LOCAL no_such_setting = 1'])
+  const first = sendFirst(session, named, undefined)
+  await expect(first?.answer).rejects.toMatchObject({ code: '42704' })
+  expect(first?.begun()).toBe(false)
+  await client.query('ROLLBACK')
+  expect((await client.query<{ n: number }>(named)).rows).toEqual([{ n: 1 }])
+  session.release()
 })
