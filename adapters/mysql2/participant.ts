@@ -51,7 +51,7 @@ import { lookAtMysql, type MysqlLearned } from './look.ts'
 import type { Session } from './pool.ts'
 import { identityIn, isListed, lifeOf, list, prove, proveOnePhase } from './prove.ts'
 import { settleFrom } from './settle.ts'
-import { announce, announced, markersOf, sessions } from './witness.ts'
+import { announce, announced, markersOf, naming, sessions } from './witness.ts'
 
 export interface MysqlSettings {
   readonly markerSchema: string | undefined
@@ -176,6 +176,7 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
         const runner = {
           run: (text: string) => own.run(text),
           listed: async (one: Xid) => isListed(await list(own, flavour), one),
+          named: async ({ gtrid }: Xid) => (await naming(own, gtrid)).length > 0,
           threadId: async () => Number((await own.run(sql.SERVER))[0]?.['thread_id']),
         }
         return settleFrom(runner, this, xid, decision)

@@ -78,6 +78,13 @@ const TRIES = 20
 /** After a session's end MariaDB answers 1397 for some milliseconds more: first wait, then KILL. */
 const PATIENCE = 3
 
+interface Settler extends Runner {
+  listed(xid: Xid): Promise<boolean>
+  /** Whether another session runs a statement that names the branch. */
+  named(xid: Xid): Promise<boolean>
+  threadId(): Promise<number>
+}
+
 /**
  * Phase two from another connection (T3). MariaDB answers 1397 both for a branch that it does not
  * know and for one whose session still lives; only the list tells them apart. The session is ended
@@ -86,7 +93,7 @@ const PATIENCE = 3
  * @param own - throws out of here whatever is not an answer
  */
 export async function settleFrom(
-  own: Runner & { listed(xid: Xid): Promise<boolean>; threadId(): Promise<number> },
+  own: Settler,
   bound: Bound,
   xid: Xid,
   decision: Decision,
@@ -115,11 +122,10 @@ export async function settleFrom(
 }
 
 /** Answers why the session that holds the branch could not be ended. */
-async function endSession(
-  own: Runner & { threadId(): Promise<number> },
-  bound: Bound,
-  xid: Xid,
-): Promise<unknown> {
+async function endSession(own: Settler, bound: Bound, xid: Xid): Promise<unknown> {
+  // MariaDB answers 1397 as well while another session carries a verb out on the branch. The one in its name
+  // may be over by then, and its id given out again to somebody else in another life of the server.
+  if (await own.named(xid)) return new Error('another session is finishing the branch')
   const { threadId } = parseBqual(xid.bqual)
   // An id that is now our own was the branch's in an earlier life of the server.
   if (threadId === undefined || threadId === (await own.threadId())) {

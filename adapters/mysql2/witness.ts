@@ -106,17 +106,23 @@ function key(row: Row): string {
 }
 
 /** Without PROCESS the list holds our own sessions alone, and says nothing of the others. */
-export async function sessions(own: Runner, naming: string): Promise<SeenSessions> {
+export async function sessions(own: Runner, text: string): Promise<SeenSessions> {
   const [self] = await own.run(sql.USER)
-  const rows = await own.run(sql.SESSIONS)
-  const others = rows.filter((row) => Number(row['Id']) !== Number(self?.['thread_id']))
   return {
-    naming: others
-      .map((row) => ({ id: String(row['Id']), statement: textOf(row['Info']) }))
-      .filter(({ statement }) => statement.includes(naming)),
+    naming: await naming(own, text),
     hidden: await isHidden(own),
     user: String(self?.['name']),
   }
+}
+
+/** Sessions, less our own, that run a statement with the text in it. */
+export async function naming(own: Runner, text: string): Promise<SeenSessions['naming']> {
+  const [self] = await own.run(sql.USER)
+  const rows = await own.run(sql.SESSIONS)
+  return rows
+    .filter((row) => Number(row['Id']) !== Number(self?.['thread_id']))
+    .map((row) => ({ id: String(row['Id']), statement: textOf(row['Info']) }))
+    .filter(({ statement }) => statement.includes(text))
 }
 
 /** A character set that the driver does not read comes as bytes, and must not look like silence. */

@@ -287,18 +287,18 @@ export const MYSQL_TAKE_OUTS: readonly TakeOut[] = [
     ],
     [
       'B12',
-      '1399 does not doom',
+      'what the server refuses in a branch',
       MY_ERRORS,
-      'return DOOMS.has(error.errno) || saysRollbackOnly(error)',
-      'return DOOMS.has(error.errno) || error.errno === 1399',
+      'return errno === 4091 || (errno === 1399 && ',
+      'return errno === 4091 || (errno === 0 && ',
       'B: what would commit implicitly',
     ],
     [
       'B12',
-      '1399 does not doom',
+      'what the server refuses in a branch',
       MY_ERRORS,
-      'return DOOMS.has(error.errno) || saysRollbackOnly(error)',
-      'return DOOMS.has(error.errno) || error.errno === 1399',
+      'return errno === 4091 || (errno === 1399 && ',
+      'return errno === 4091 || (errno === 0 && ',
       'B: a COMMIT behind another',
     ],
     [
@@ -329,15 +329,9 @@ export const MYSQL_TAKE_OUTS: readonly TakeOut[] = [
       'B27',
       'XA END tells of a deadlock that was swallowed',
       MY_ERRORS,
-      'const NO_EFFECT = new Set([NOTA, 1398, 1399, ...ROLLED_BACK',
-      'const NO_EFFECT = new Set([NOTA, 1398',
+      "if (doomsBranch(error)) return { ...base, code: 'STATEMENT_FAILED' }",
+      '',
       'B: a deadlock that a stored procedure',
-      undefined,
-      {
-        file: MY_BRANCH,
-        from: 'const answered = error !== undefined && (!sent || provesNoEffect(error, merged))',
-        to: 'const answered = error !== undefined && provesNoEffect(error, merged)',
-      },
     ],
     [
       'B42',
@@ -346,6 +340,8 @@ export const MYSQL_TAKE_OUTS: readonly TakeOut[] = [
       'connection.query(plain)',
       '(connection as never as { execute(o: object): Promise<unknown> }).execute(plain)',
       'E: the handle executes',
+      // MariaDB takes the verbs as prepared statements, too.
+      ['mysql'],
     ],
     [
       'B43',
