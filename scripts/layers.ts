@@ -119,7 +119,7 @@ const UNITS: readonly Unit[] = [
       'src/index.ts',
       'src/cli/',
     ],
-    packages: ['cli-table3', 'commander', 'jiti', 'pino', 'zod'],
+    packages: ['commander', 'jiti', 'pino', 'string-width', 'zod'],
   },
   { owns: ['adapters/dialect/'], imports: [ADAPTER_API, 'adapters/dialect/'] },
   // Proves adapters from outside: it knows the ports, and no adapter.

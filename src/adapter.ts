@@ -20,6 +20,7 @@ export type {
   Capabilities,
   Examination,
   Finding,
+  Glance,
   HandleOf,
   Participant,
   ParticipantContext,

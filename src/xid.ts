@@ -35,6 +35,7 @@ export interface Incarnation {
   readonly nonce: string
 }
 
+/** Not to be changed: gtrids of one incarnation share it. */
 export interface ParsedGtrid {
   readonly logId: string
   readonly incarnation: Incarnation
@@ -52,6 +53,7 @@ const LOG_ID_DIGITS = 16
 const NONCE_DIGITS = 8
 const GTRID =
   /^una1-([0-9a-hjkmnp-tv-z]{16})-([1-9a-z][0-9a-z]{0,7})\.([0-9a-hjkmnp-tv-z]{8})-([0-9a-z]{1,11})$/
+const SEQUENCE = /^[0-9a-z]{1,11}$/
 const LOG_ID = /^[0-9a-hjkmnp-tv-z]{16}$/
 const NAME = /^[A-Za-z][A-Za-z0-9_-]*$/
 
@@ -84,22 +86,46 @@ export function formatGtrid(parsed: ParsedGtrid): string {
   return text
 }
 
+/** Of the gtrid that was read last: those of an incarnation come by the thousand, one behind the other. */
+let lastRead = { prefix: '', logId: '', incarnation: { epoch: 0, nonce: '' } }
+
 /** Reads a gtrid; `undefined` for anything that this project did not spell. */
 export function parseGtrid(text: string): ParsedGtrid | undefined {
+  const { prefix } = lastRead
+  if (prefix !== '' && text.startsWith(prefix)) {
+    const digits = text.slice(prefix.length)
+    if (!SEQUENCE.test(digits)) return undefined
+    const { logId, incarnation } = lastRead
+    return { logId, incarnation, sequence: Number.parseInt(digits, 36) }
+  }
   const match = GTRID.exec(text)
   if (match === null) return undefined
   const [, logId = '', epoch = '', nonce = '', sequence = ''] = match
-  return {
-    logId,
-    incarnation: { epoch: Number.parseInt(epoch, 36), nonce },
-    sequence: Number.parseInt(sequence, 36),
-  }
+  const incarnation = { epoch: Number.parseInt(epoch, 36), nonce }
+  lastRead = { prefix: text.slice(0, text.length - sequence.length), logId, incarnation }
+  return { logId, incarnation, sequence: Number.parseInt(sequence, 36) }
 }
 
 /** Orders gtrids of one log as their transactions began. */
 export function byBegin(a: string, b: string): number {
-  const [one, other] = [parseGtrid(a), parseGtrid(b)]
-  if (one === undefined || other === undefined) return a < b ? -1 : Number(a > b)
+  return inOrder({ gtrid: a, read: parseGtrid(a) }, { gtrid: b, read: parseGtrid(b) })
+}
+
+/** As {@link byBegin}, and reads each gtrid once: there may be tens of thousands. */
+export function sortedByBegin<T extends { readonly gtrid: string }>(items: readonly T[]): T[] {
+  const all = items.map((item) => ({ item, gtrid: item.gtrid, read: parseGtrid(item.gtrid) }))
+  return all.sort(inOrder).map(({ item }) => item)
+}
+
+interface Read {
+  readonly gtrid: string
+  readonly read: ParsedGtrid | undefined
+}
+
+function inOrder(a: Read, b: Read): number {
+  const [one, other] = [a.read, b.read]
+  if (one === undefined || other === undefined)
+    return a.gtrid < b.gtrid ? -1 : Number(a.gtrid > b.gtrid)
   return one.incarnation.epoch - other.incarnation.epoch || one.sequence - other.sequence
 }
 

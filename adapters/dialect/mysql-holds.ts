@@ -20,6 +20,12 @@ const WAITING_MYSQL = `SELECT t.PROCESSLIST_ID AS session, t.PROCESSLIST_USER AS
   JOIN information_schema.INNODB_TRX r ON r.trx_id = w.REQUESTING_ENGINE_TRANSACTION_ID
   JOIN performance_schema.threads t ON t.THREAD_ID = w.REQUESTING_THREAD_ID`
 
+/**
+ * How many sessions wait for rows, of whatever transaction: read first, for the tables below take long to
+ * fill when tens of thousands of transactions are open.
+ */
+export const ROW_WAITS = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'"
+
 /** A session is listed once for each lock that it waits for. */
 export function waiting(flavour: Flavour): string {
   return flavour === 'MariaDB' ? WAITING_MARIADB : WAITING_MYSQL

@@ -2,13 +2,7 @@
  * Reads what XA RECOVER lists, without losing a byte of anybody's xid: gtrid and bqual stand
  * concatenated in `data`, and only their lengths tell them apart.
  */
-import {
-  type ByHand,
-  FORMAT_ID,
-  type PreparedBranch,
-  parseGtrid,
-  type Xid,
-} from '../../src/adapter.ts'
+import { type ByHand, FORMAT_ID, type PreparedBranch, parseGtrid } from '../../src/adapter.ts'
 
 /** A row of XA RECOVER as a driver answers it: bytes from MariaDB, `0x…` from MySQL. */
 export interface RecoverRow {
@@ -19,12 +13,12 @@ export interface RecoverRow {
 }
 
 export function preparedBranch(row: RecoverRow): PreparedBranch {
-  const bytes = bytesOf(row.data)
-  const gtrid = bytes.subarray(0, row.gtrid_length)
-  const bqual = bytes.subarray(row.gtrid_length, row.gtrid_length + row.bqual_length)
-  const id = `${spell(gtrid)},${spell(bqual)},${row.formatID}`
-  const xid = ours(row.formatID, gtrid, bqual)
-  return xid === undefined ? { id } : { id, xid }
+  const { formatID, gtrid_length: middle, bqual_length: length } = row
+  const text = latin1Of(row.data)
+  const gtrid = text.slice(0, middle)
+  const bqual = text.slice(middle, middle + length)
+  const id = `${spell(gtrid)},${spell(bqual)},${formatID}`
+  return isOurs(formatID, gtrid, bqual) ? { id, xid: { gtrid, bqual } } : { id }
 }
 
 /** What a person types. */
@@ -33,24 +27,24 @@ export function byHand(id: string): ByHand {
 }
 
 /** Ours carry formatID 1, a gtrid of our spelling and a bqual of printable ASCII. */
-function ours(formatId: number, gtrid: Buffer, bqual: Buffer): Xid | undefined {
-  if (Number(formatId) !== FORMAT_ID || !isPrintable(gtrid) || !isPrintable(bqual)) return undefined
-  const text = gtrid.toString('latin1')
-  if (parseGtrid(text) === undefined || bqual.length === 0) return undefined
-  return { gtrid: text, bqual: bqual.toString('latin1') }
+function isOurs(formatId: number, gtrid: string, bqual: string): boolean {
+  if (Number(formatId) !== FORMAT_ID || bqual === '' || !PRINTABLE.test(bqual)) return false
+  return parseGtrid(gtrid) !== undefined
 }
 
-function bytesOf(data: unknown): Buffer {
-  if (data instanceof Uint8Array) return Buffer.from(data)
+/** A character for each byte. */
+function latin1Of(data: unknown): string {
+  if (data instanceof Uint8Array)
+    return Buffer.from(data.buffer, data.byteOffset, data.length).toString('latin1')
   const text = String(data)
-  return /^0x[0-9a-f]*$/i.test(text) ? Buffer.from(text.slice(2), 'hex') : Buffer.from(text)
+  return (
+    /^0x[0-9a-f]*$/i.test(text) ? Buffer.from(text.slice(2), 'hex') : Buffer.from(text)
+  ).toString('latin1')
 }
 
-function spell(bytes: Buffer): string {
-  return isPrintable(bytes) ? `'${bytes.toString('latin1')}'` : `X'${bytes.toString('hex')}'`
+function spell(text: string): string {
+  return PRINTABLE.test(text) ? `'${text}'` : `X'${Buffer.from(text, 'latin1').toString('hex')}'`
 }
 
 /** ASCII that reads the same inside quotes. */
-function isPrintable(bytes: Buffer): boolean {
-  return bytes.every((byte) => byte >= 0x20 && byte < 0x7f && byte !== 0x27 && byte !== 0x5c)
-}
+const PRINTABLE = /^[ -&(-[\]-~]*$/

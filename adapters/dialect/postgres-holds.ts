@@ -4,30 +4,41 @@
  */
 import { literal } from './postgres.ts'
 
-/** Locks and tables of each, and nothing of those that are gone. */
+/**
+ * Locks and tables of each, and nothing of those that are gone. The locks are read once: the planner takes
+ * them for few, and would read tens of thousands again for every branch.
+ */
 export function heldBy(gids: readonly string[]): string {
-  return `SELECT p.gid,
-    count(l.locktype)::text AS locks,
+  return `WITH meant AS MATERIALIZED (
+    SELECT gid, transaction FROM pg_catalog.pg_prepared_xacts
+    WHERE database = pg_catalog.current_database() AND gid IN (${list(gids)})
+  ), locks AS MATERIALIZED (
+    SELECT locktype, relation, transactionid, virtualtransaction FROM pg_catalog.pg_locks
+    WHERE pid IS NULL AND granted
+  ), own AS MATERIALIZED (
+    SELECT meant.gid, locks.virtualtransaction FROM meant JOIN locks
+      ON locks.locktype = 'transactionid' AND locks.transactionid = meant.transaction
+  )
+  SELECT own.gid, count(l.locktype)::text AS locks,
     coalesce(json_agg(DISTINCT c.oid::regclass::text) FILTER (WHERE c.relkind IN ('r', 'p')), '[]')::text AS tables
-  FROM pg_catalog.pg_prepared_xacts p
-  JOIN pg_catalog.pg_locks own ON own.locktype = 'transactionid' AND own.granted AND own.pid IS NULL
-    AND own.transactionid = p.transaction
-  JOIN pg_catalog.pg_locks l ON l.pid IS NULL AND l.virtualtransaction = own.virtualtransaction
+  FROM own JOIN locks l ON l.virtualtransaction = own.virtualtransaction
   LEFT JOIN pg_catalog.pg_class c ON l.locktype = 'relation' AND c.oid = l.relation
-  WHERE p.database = pg_catalog.current_database() AND p.gid IN (${list(gids)})
-  GROUP BY p.gid`
+  GROUP BY own.gid`
 }
 
 /**
  * Sessions that wait for the rows of some prepared transaction of this database, with its gid; and those
- * that wait for a whole table of one, without.
+ * that wait for a whole table of one, without. Sessions are few and locks may be tens of thousands: those are
+ * read only when some session waits for one, or does not show us whether it does.
  */
 export const WAITING: string = `SELECT p.gid, w.pid::text AS session, a.usename::text AS username,
     ${waited('a.query_start')} AS waiting_ms
   FROM pg_catalog.pg_locks w
   LEFT JOIN pg_catalog.pg_prepared_xacts p ON w.locktype = 'transactionid' AND p.transaction = w.transactionid
   LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
-  WHERE NOT w.granted AND a.datname = pg_catalog.current_database()
+  WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity
+      WHERE wait_event_type = 'Lock' OR query = '<insufficient privilege>')
+    AND NOT w.granted AND a.datname = pg_catalog.current_database()
     AND (p.gid IS NOT NULL OR 0 = ANY (pg_catalog.pg_blocking_pids(w.pid)))
   ORDER BY a.query_start`
 

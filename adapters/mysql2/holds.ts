@@ -1,14 +1,17 @@
 /** Who waits for prepared branches: evidence for people. The server does not tell for which of them. */
 import type { SeenHold, SeenWait } from '../../src/adapter.ts'
-import type { Flavour } from '../dialect/mysql.ts'
+import { flavourOf, SERVER } from '../dialect/mysql.ts'
 import { asMysqlError } from '../dialect/mysql-errors.ts'
-import { waiting } from '../dialect/mysql-holds.ts'
+import { ROW_WAITS, waiting } from '../dialect/mysql-holds.ts'
 import type { OwnConnection } from './connections.ts'
 
 /** Needs PROCESS, and on MySQL SELECT on performance_schema; without them nothing is known. */
-export async function holds(own: OwnConnection, flavour: Flavour): Promise<readonly SeenHold[]> {
+export async function holds(own: OwnConnection): Promise<readonly SeenHold[]> {
   try {
-    const rows = await own.run(waiting(flavour))
+    const [waits] = await own.run(ROW_WAITS)
+    if (waits?.['Value'] === '0') return []
+    const [server] = await own.run(SERVER)
+    const rows = await own.run(waiting(flavourOf(String(server?.['version']))))
     const sessions = new Map(rows.map((row) => [String(row['session']), waitOf(row)]))
     return sessions.size === 0 ? [] : [{ id: undefined, waiting: [...sessions.values()] }]
   } catch (cause) {

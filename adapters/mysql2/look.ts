@@ -3,7 +3,7 @@
  * commit. What a server refuses to tell becomes part of the answer; what is no server's answer is
  * thrown.
  */
-import type { Clock } from '../../src/adapter.ts'
+import type { Capabilities, Clock } from '../../src/adapter.ts'
 import type { Learned } from '../dialect/contact.ts'
 import { judge } from '../dialect/findings.ts'
 import * as sql from '../dialect/mysql.ts'
@@ -40,9 +40,8 @@ export async function lookAtMysql(
   const flavour = sql.flavourOf(version)
   const identity = identityIn(await own.run(sql.identity(flavour)))
   const variables = await told(() => readVariables(own))
-  const database = server?.['db']
-  const schema = markerSchema ?? (typeof database === 'string' ? database : undefined)
-  const markerEngine = schema === undefined ? undefined : await readEngine(own, schema)
+  const schema = schemaFor(markerSchema, server?.['db'])
+  const markerEngine = await readEngine(own, schema)
   const greeted = own.connection.connection.threadId
   const threadId = Number(server?.['thread_id'])
   const facts = mysqlFacts({
@@ -57,9 +56,9 @@ export async function lookAtMysql(
     markerTable: `${schema}.unanimous_branch`,
     markerEngine,
   })
-  const usable = markerEngine?.toLowerCase() === 'innodb'
+  const usable = isUsable(markerEngine)
   return {
-    server: `${flavour} ${version.split('-')[0]}`,
+    server: serverName(flavour, version),
     markers: usable,
     clockSkewMs: Math.round(clockSkewMs),
     settings: shown(flavour, variables),
@@ -70,6 +69,31 @@ export async function lookAtMysql(
   }
 }
 
+/** What a person is told of the server, in two trips. */
+export async function glanceAtMysql(
+  own: OwnConnection,
+  markerSchema: string | undefined,
+): Promise<Capabilities & { readonly flavour: sql.Flavour }> {
+  const [server] = await own.run(sql.SERVER)
+  const version = String(server?.['version'])
+  const flavour = sql.flavourOf(version)
+  const engine = await readEngine(own, schemaFor(markerSchema, server?.['db']))
+  return { server: serverName(flavour, version), markers: isUsable(engine), flavour }
+}
+
+function serverName(flavour: sql.Flavour, version: string): string {
+  return `${flavour} ${version.split('-')[0]}`
+}
+
+/** The connection's own database where none was named. */
+function schemaFor(named: string | undefined, database: unknown): string | undefined {
+  return named ?? (typeof database === 'string' ? database : undefined)
+}
+
+function isUsable(engine: string | undefined): boolean {
+  return engine?.toLowerCase() === 'innodb'
+}
+
 async function readVariables(own: OwnConnection): Promise<ReadonlyMap<string, string>> {
   const rows = await own.run(sql.variables(MYSQL_VARIABLES))
   return new Map(
@@ -77,7 +101,11 @@ async function readVariables(own: OwnConnection): Promise<ReadonlyMap<string, st
   )
 }
 
-async function readEngine(own: OwnConnection, schema: string): Promise<string | undefined> {
+async function readEngine(
+  own: OwnConnection,
+  schema: string | undefined,
+): Promise<string | undefined> {
+  if (schema === undefined) return undefined
   const [table] = await own.run(sql.markerState(schema))
   return table === undefined ? undefined : String(table['engine'])
 }

@@ -13,6 +13,7 @@ import {
   type Clock,
   type Decision,
   type Examination,
+  type Glance,
   messageOf,
   type Participant,
   type ParticipantContext,
@@ -47,7 +48,7 @@ import {
 import type { MysqlHome, Physical } from './enlist.ts'
 import { holds } from './holds.ts'
 import { interrupt } from './interrupt.ts'
-import { lookAtMysql, type MysqlLearned } from './look.ts'
+import { glanceAtMysql, lookAtMysql, type MysqlLearned } from './look.ts'
 import type { Session } from './pool.ts'
 import { identityIn, isListed, lifeOf, list, prove, proveOnePhase } from './prove.ts'
 import { settleFrom } from './settle.ts'
@@ -163,6 +164,12 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
     })
   }
 
+  async glance(): Promise<Glance> {
+    const { markerSchema } = this.#settings
+    const { flavour, ...seen } = await this.#ask((own) => glanceAtMysql(own, markerSchema))
+    return { ...seen, list: () => this.#ask((own) => list(own, flavour)) }
+  }
+
   async settle(xid: Xid, decision: Decision, only?: ServerIdentity): Promise<Settlement> {
     let sent = false
     try {
@@ -246,10 +253,7 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
   }
 
   holds(): Promise<readonly SeenHold[]> {
-    return this.#ask(async (own) => {
-      const { flavour } = await this.#contact.on(own)
-      return holds(own, flavour)
-    })
+    return this.#ask((own) => holds(own))
   }
 
   byHand({ id }: Pick<PreparedBranch, 'id'>): ByHand {

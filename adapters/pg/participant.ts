@@ -13,6 +13,7 @@ import {
   type Clock,
   type Decision,
   type Examination,
+  type Glance,
   messageOf,
   type Participant,
   type ParticipantContext,
@@ -39,7 +40,7 @@ import type { PgHandle, PgOwnClient, PgPool } from './driver-types.ts'
 import type { Backend, PgHome, Physical } from './enlist.ts'
 import { holds } from './holds.ts'
 import { interrupt, physicalIn } from './interrupt.ts'
-import { lookAtPostgres, type PgLearned } from './look.ts'
+import { glanceAtPostgres, list, lookAtPostgres, type PgLearned } from './look.ts'
 import type { Session } from './pool.ts'
 import { lifeOf, prove, proveOnePhase, readIdentity } from './prove.ts'
 import { settleFrom } from './settle.ts'
@@ -140,15 +141,17 @@ export class PgParticipant<P extends PgPool = PgPool> implements Participant<PgH
     return isTransient(asPostgresError(cause))
   }
 
-  async list(): Promise<readonly PreparedBranch[]> {
-    const rows = await this.#ask(async (own) => {
+  list(): Promise<readonly PreparedBranch[]> {
+    return this.#ask(async (own) => {
       // A new connection may lead to another server, or to another life of it.
       await this.#contact.on(own)
-      return own.rows(sql.LIST)
+      return list(own)
     })
-    return rows.map((row) =>
-      sql.preparedBranch(row['gid'] ?? '', row['owner'] ?? '', row['prepared_at'] ?? ''),
-    )
+  }
+
+  async glance(): Promise<Glance> {
+    const seen = await this.#ask((own) => glanceAtPostgres(own, this.#settings.markerSchema))
+    return { ...seen, list: () => this.#ask(list) }
   }
 
   async settle(xid: Xid, decision: Decision, only?: ServerIdentity): Promise<Settlement> {

@@ -4,7 +4,7 @@
  * first, then what a person must see, then what makes it incomplete.
  */
 import { UnanimousError } from '../errors.ts'
-import type { Inspection } from '../recovery/inspection.ts'
+import type { Inspection, Outline } from '../recovery/inspection.ts'
 
 export const EXIT: {
   readonly clean: 0
@@ -70,7 +70,13 @@ export function exitCodeOf(cause: unknown): ExitCode {
 }
 
 /** For what was seen. */
-export function exitCodeFor({ transactions, participants, apart }: Inspection): ExitCode {
+export function exitCodeFor({
+  transactions,
+  participants,
+  apart,
+}: Pick<Inspection, 'participants' | 'apart'> & {
+  readonly transactions: readonly Pick<Outline, 'state'>[]
+}): ExitCode {
   const states = new Set(transactions.map(({ state }) => state))
   const kinds = new Set(apart.map(({ kind }) => kind))
   if (kinds.has('copy')) return EXIT.corrupt

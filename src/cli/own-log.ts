@@ -5,7 +5,9 @@
  */
 import { UnanimousError } from '../errors.ts'
 import type { OperatedLog } from '../log/decision-log.ts'
+import { nodeFileSystem } from '../log/node-file-system.ts'
 import { openFileDecisionLog } from '../log/open-log.ts'
+import { hasLog } from '../log/read-log.ts'
 import { firstContact } from '../recovery/first-contact.ts'
 import type { Inspection } from '../recovery/inspection.ts'
 import type { Io } from './io.ts'
@@ -16,8 +18,8 @@ import { ANSWER_MS, type Session } from './session.ts'
  * @throws UnanimousError LOG_LOCKED, LOG_UNREADABLE, LOG_CORRUPT, LOG_COPIED, LOG_UNSAFE or LOG_FULL
  */
 export async function ownLog(io: Io, session: Session): Promise<OperatedLog> {
-  // Opening a directory without a log would make one.
-  await session.readLog()
+  // Opening a directory without a log would make one: reading it says what is wrong.
+  if (!(await hasLog(session.config.log.directory, nodeFileSystem))) await session.readLog()
   const opened = await openFileDecisionLog(session.config.log, logSeams(io)).catch(explainLocked)
   try {
     await firstContact(session.registry, opened, io.clock, ANSWER_MS)
@@ -36,7 +38,7 @@ function explainLocked(cause: unknown): never {
 /** What to do about a coordinator that runs. */
 function heldByCoordinator(message: string, cause?: unknown): UnanimousError {
   return new UnanimousError('LOG_LOCKED', message, {
-    hint: 'A running coordinator recovers by itself: `unanimous list` shows what it has. To act on its log yourself, end that process first.',
+    hint: 'It recovers by itself, and `unanimous recover --apply` has it do so now. What it leaves to a person waits for its end: `unanimous drain --apply`, end the process, then run this again.',
     cause,
   })
 }

@@ -1,5 +1,5 @@
 /** How things look to people: tables and lines. What programs read is in json.ts. */
-import Table from 'cli-table3'
+import stringWidth from 'string-width'
 import type { LogDirectory } from '../coordinator/location.ts'
 import type { LiveStatus } from '../live/wire.ts'
 import type { LogOwner } from '../log/decision-log.ts'
@@ -14,33 +14,33 @@ import type {
 import { parseGtrid } from '../xid.ts'
 import type { Io, Style } from './io.ts'
 
-const NO_BORDERS = {
-  top: '',
-  'top-mid': '',
-  'top-left': '',
-  'top-right': '',
-  bottom: '',
-  'bottom-mid': '',
-  'bottom-left': '',
-  'bottom-right': '',
-  left: '',
-  'left-mid': '',
-  mid: '',
-  'mid-mid': '',
-  right: '',
-  'right-mid': '',
-  middle: '  ',
-}
-
 /** Columns without lines, each as wide as it needs; ends with a newline. */
 export function table(rows: readonly (readonly string[])[], indent: '' | '  ' = ''): string {
-  const plain = new Table({
-    chars: NO_BORDERS,
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
+  const widths: number[] = []
+  const measured = rows.map((row) =>
+    row.map((cell, column) => {
+      const text = printable(cell)
+      const width = widthOf(text)
+      widths[column] = Math.max(widths[column] ?? 0, width)
+      return { text, width }
+    }),
+  )
+  const lines = measured.map((row) => {
+    const cells = row.map(({ text, width }, column) => {
+      const isLast = column === row.length - 1
+      return isLast ? text : text + ' '.repeat((widths[column] ?? 0) - width)
+    })
+    return `${indent}${cells.join('  ').trimEnd()}\n`
   })
-  plain.push(...rows.map((row) => row.map((cell) => printable(cell))))
-  return `${plain.toString().replace(/ +$/gm, '').replace(/^/gm, indent)}\n`
+  return lines.join('')
 }
+
+/** In columns of a terminal. Nearly every cell is plain, and there may be very many. */
+function widthOf(text: string): number {
+  return PLAIN.test(text) ? text.length : stringWidth(text)
+}
+
+const PLAIN = /^[ -~]*$/
 
 /** `850ms`, `12s`, `6m12s`, `3h05m`, `4d02h`. */
 export function formatAge(ms: number): string {
@@ -198,7 +198,7 @@ export function apartTable(io: Io, apart: readonly ApartBranch[]): string {
 
 /**
  * Ids, names and meta come from databases and applications: no control character of theirs reaches a
- * terminal. Colours pass.
+ * terminal, nor one that turns the direction of what follows. Colours pass.
  */
 export function printable(text: string): string {
   return text.replace(CONTROL, '\ufffd')
@@ -206,7 +206,7 @@ export function printable(text: string): string {
 
 const CONTROL =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  /\u001b(?!\[[\d;]*m)|[\u0000-\u001a\u001c-\u001f\u007f-\u009f]/g
+  /\u001b(?!\[[\d;]*m)|[\u0000-\u001a\u001c-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
 
 function two(value: number): string {
   return String(value).padStart(2, '0')

@@ -6,10 +6,17 @@ import { askLive } from '../live/client.ts'
 import type { LiveRequest, LiveRequests, Part } from '../live/wire.ts'
 import type { LogSnapshot } from '../log/decision-log.ts'
 import { nodeFileSystem } from '../log/node-file-system.ts'
-import { readLog } from '../log/read-log.ts'
+import { LogReader } from '../log/read-log.ts'
 import { createRegistry, type Registry } from '../participant/registry.ts'
 import { withHolds } from '../recovery/holds.ts'
-import { inspect } from '../recovery/inspect.ts'
+import {
+  type Choose,
+  type InspectOptions,
+  inspect,
+  narrowed,
+  type Survey,
+  survey,
+} from '../recovery/inspect.ts'
 import type {
   InspectedParticipant,
   InspectedTransaction,
@@ -35,12 +42,14 @@ export class Session {
   /** The only participant that is asked. */
   readonly only: string | undefined
   readonly #io: Io
+  readonly #log: LogReader
   /** The coordinator did not answer: it is not waited for again. */
   #isSilent = false
 
   constructor(io: Io, config: LoadedConfig, only: string | undefined) {
     this.#io = io
     this.config = config
+    this.#log = new LogReader(config.log.directory, nodeFileSystem)
     this.only = only
     this.events = new Events()
     this.events.on('participant:warning', ({ message, hint }) =>
@@ -62,7 +71,7 @@ export class Session {
   async readLog(): Promise<LogSnapshot> {
     const { directory } = this.config.log
     try {
-      return await readLog(directory, nodeFileSystem)
+      return await this.#log.read()
     } catch (cause) {
       if (!(cause instanceof UnanimousError) || cause.code !== 'LOG_UNREADABLE') throw cause
       const missing = (await nodeFileSystem.stat(directory)) === undefined
@@ -102,24 +111,40 @@ export class Session {
   /**
    * Looks at everything, changes nothing: through the coordinator that holds the log, or without it.
    * Participants that could not be asked are told to stderr.
+   *
+   * @param how - `at a glance`: whether participants are fit for recovery is not asked
    */
-  async inspect(troubles: 'told' | 'quiet' = 'told'): Promise<Inspection> {
+  async inspect(how: 'thoroughly' | 'at a glance' = 'thoroughly'): Promise<Inspection> {
+    const inspection = (await this.#ask()) ?? (await inspect(this.#inspectOptions(how)))
+    this.tellTroubles(inspection.participants)
+    return inspection
+  }
+
+  /** As {@link inspect} at a glance, with the evidence of the chosen transactions. */
+  async survey(choose: Choose): Promise<Survey> {
+    const live = await this.#ask()
+    const seen =
+      live === undefined
+        ? await survey(this.#inspectOptions('at a glance'), choose)
+        : narrowed(live, choose)
+    this.tellTroubles(seen.inspection.participants)
+    return seen
+  }
+
+  async #ask(): Promise<Inspection | undefined> {
     const only = this.only === undefined ? {} : { participant: this.only }
     const live = await this.ask('list', only)
-    const inspection = live === undefined ? await this.#look() : await this.placed(live)
-    if (troubles === 'told') this.tellTroubles(inspection.participants)
-    return inspection
+    return live === undefined ? undefined : this.placed(live)
   }
 
   /** A coordinator answers from memory; where the log has it, and what operators did, is in its files. */
   async placed(inspection: Inspection): Promise<Inspection> {
-    const { pending, operators = [] } = await this.readLog()
-    const logged = new Map(pending.map((each) => [each.record.gtrid, each]))
+    const snapshot = await this.readLog()
     const transactions = inspection.transactions.map((each) => {
-      const place = logged.get(each.gtrid)?.place
+      const place = snapshot.placeOf?.(each.gtrid)
       return place === undefined ? each : { ...each, place }
     })
-    return { ...inspection, transactions, operators }
+    return { ...inspection, transactions, operators: snapshot.operators ?? [] }
   }
 
   /** With what the transactions that will be shown keep from others. */
@@ -128,14 +153,15 @@ export class Session {
     return withHolds(inspection, { registry, clock: this.#io.clock, answerMs: ANSWER_MS, shown })
   }
 
-  #look(): Promise<Inspection> {
-    return inspect({
+  #inspectOptions(how: 'thoroughly' | 'at a glance'): InspectOptions {
+    return {
       registry: this.registry,
       clock: this.#io.clock,
       readLog: () => this.readLog(),
       answerMs: ANSWER_MS,
       only: this.only,
-    })
+      atAGlance: how === 'at a glance',
+    }
   }
 
   /** Tells stderr which participants could not be asked, and why. */

@@ -11,7 +11,6 @@ import { MarkerCollector } from '../participant/marker-collector.ts'
 import type { Participants, Registry } from '../participant/registry.ts'
 import { Seats } from '../participant/seats.ts'
 import { Settlements } from '../participant/settle.ts'
-import { Unsettled } from '../participant/unsettled.ts'
 import { RecoveryLoop } from '../recovery/loop.ts'
 import type { RecoveryContext } from '../recovery/pass.ts'
 import { Phases } from '../tracing.ts'
@@ -58,11 +57,8 @@ export function joinParts<P extends Participants>(
   const { clock, failpoints } = seams
   const state: CoordinatorState = { stopped: undefined, draining: false }
   const markers = new MarkerCollector(registry, clock)
-  const settlements = new Settlements(
-    log,
-    events,
-    (gtrid, participants) => markers.collect(gtrid, participants),
-    new Unsettled(clock),
+  const settlements = new Settlements(log, events, clock, (gtrid, participants) =>
+    markers.collect(gtrid, participants),
   )
   settlements.resume(log.pending(), clock.now())
   const stop = (cause: unknown): void => {
@@ -77,7 +73,7 @@ export function joinParts<P extends Participants>(
   }
   const live = new LiveSet()
   const phases = new Phases(clock)
-  const shared = { registry, log, live, settlements, events, phases, failpoints, stop }
+  const shared = { registry, log, live, settlements, events, phases, failpoints, clock, stop }
   const recoveryContext: RecoveryContext = {
     ...shared,
     isSibling: async (logId) => (await siblings?.owns(logId)) ?? false,
@@ -88,7 +84,6 @@ export function joinParts<P extends Participants>(
   })
   const context: CommitContext = {
     ...shared,
-    clock,
     markers,
     announcements: new Announcements(registry, log),
     ambient: createAmbient(),

@@ -144,6 +144,9 @@ export interface OperatorEntry {
 
 /** A decision log that an operator can write to. */
 export interface OperatedLog extends DecisionLog {
+  /** What operators did by hand, oldest first, as far as the log keeps it. */
+  readonly operators: readonly OperatorNote[]
+
   /**
    * Puts on record what an operator did. Resolves once durable.
    *
@@ -176,8 +179,12 @@ export interface OpenedLog {
 export interface LoggedDecision extends PendingDecision {
   /** When each branch answered, by bqual, in ms since the epoch. */
   readonly answeredAtMs?: ReadonlyMap<string, number>
-  /** Of its commit record: the segment, and where the batch begins that holds it, in bytes. */
-  readonly place?: { readonly file: string; readonly offset: number }
+}
+
+/** Where a commit record lies: the segment, and where the batch begins that holds it, in bytes. */
+export interface LogPlace {
+  readonly file: string
+  readonly offset: number
 }
 
 /** An operator's entry as it is on record. */
@@ -191,6 +198,8 @@ export interface LogSnapshot {
   readonly pending: readonly LoggedDecision[]
   /** What operators did by hand, oldest first, as far as the log keeps it; from its files only. */
   readonly operators?: readonly OperatorNote[]
+  /** Of a pending decision's commit record; from the files only. */
+  placeOf?(gtrid: string): LogPlace | undefined
   /** As {@link DecisionLog.standing} for a reader: nothing is `current`. */
   standing(incarnation: Incarnation): IncarnationStanding
   /** The process that holds the log's lock, when one does. */

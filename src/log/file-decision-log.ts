@@ -15,6 +15,7 @@ import type {
   LogUsage,
   OperatedLog,
   OperatorEntry,
+  OperatorNote,
   PendingDecision,
   RegisterState,
 } from './decision-log.ts'
@@ -168,6 +169,10 @@ export class FileDecisionLog implements OperatedLog {
   get usage(): LogUsage {
     const decisions = this.#state.pendingCount
     return { ...this.#writer.usage, decisions, poisoned: this.poison !== undefined }
+  }
+
+  get operators(): readonly OperatorNote[] {
+    return this.#state.operators.map(({ type: _, ...entry }) => entry)
   }
 
   standing(incarnation: Incarnation): IncarnationStanding {

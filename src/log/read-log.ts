@@ -5,9 +5,8 @@
  * Both pass: what looks damaged is read again, and only damage that stays is reported.
  */
 import { LogCorruptError, UnanimousError } from '../errors.ts'
-import { invariant } from '../invariant.ts'
 import type { Incarnation } from '../xid.ts'
-import type { IncarnationStanding, LogSnapshot } from './decision-log.ts'
+import type { IncarnationStanding, LogOwner, LogSnapshot } from './decision-log.ts'
 import { type LoadedDirectory, loadDirectory, readSegment } from './directory.ts'
 import type { FileSystem } from './file-system.ts'
 import { decodeCopy, PAGE_BYTES } from './frame.ts'
@@ -15,6 +14,7 @@ import { asUnreadable, readOwner } from './log-lock.ts'
 import { DEFAULT_KEPT_INCARNATIONS } from './open-log.ts'
 import type { LogRecord } from './record.ts'
 import { findHeader, type ReplayedBatch } from './replay.ts'
+import { segmentName, segmentNumber } from './segment-store.ts'
 
 const ATTEMPTS = 5
 
@@ -49,7 +49,68 @@ export interface LogReport {
  * @throws LogCorruptError
  * @throws UnanimousError LOG_UNREADABLE when there is no log, or it cannot be read
  */
-export async function readLog(directory: string, files: FileSystem): Promise<LogSnapshot> {
+export function readLog(directory: string, files: FileSystem): Promise<LogSnapshot> {
+  return new LogReader(directory, files).read()
+}
+
+/**
+ * Reads a log again and again, and its bytes only when they may have changed.
+ *
+ *   the newest segment's name ─► does anybody hold the lock? ─► its bytes
+ *
+ * Nobody did, and the name is still the newest: then nobody has written since, for an owner starts a
+ * segment of its own before anything else. So the answer of before is that of now, the owner's too.
+ */
+export class LogReader {
+  readonly #directory: string
+  readonly #files: FileSystem
+  #last: { readonly name: string; readonly snapshot: LogSnapshot } | undefined
+
+  constructor(directory: string, files: FileSystem) {
+    this.#directory = directory
+    this.#files = files
+  }
+
+  /** As {@link readLog}. */
+  async read(): Promise<LogSnapshot> {
+    const name = await newestName(this.#directory, this.#files)
+    if (name !== undefined && this.#last?.name === name) return this.#last.snapshot
+    const owner = await ownerOf(this.#directory, this.#files)
+    const { snapshot, file } = await readSnapshot(this.#directory, this.#files, owner)
+    const unowned = owner === undefined && file === name
+    this.#last = unowned ? { name, snapshot } : undefined
+    return snapshot
+  }
+}
+
+/** Whether there is a log that could be opened; what is damaged counts. */
+export async function hasLog(directory: string, files: FileSystem): Promise<boolean> {
+  return (await newestName(directory, files)) !== undefined
+}
+
+/** `undefined` where there is no segment, or the directory cannot be read. */
+async function newestName(directory: string, files: FileSystem): Promise<string | undefined> {
+  const names = await files.list(directory).catch(() => [])
+  return names
+    .filter((name) => segmentNumber(name) !== undefined)
+    .toSorted()
+    .at(-1)
+}
+
+/** Who holds it; what keeps the lock from being looked at shows when the log is read. */
+async function ownerOf(directory: string, files: FileSystem): Promise<LogOwner | undefined> {
+  try {
+    return await readOwner(directory, files)
+  } catch (cause) {
+    throw asUnreadable(directory, cause)
+  }
+}
+
+async function readSnapshot(
+  directory: string,
+  files: FileSystem,
+  owner: LogOwner | undefined,
+): Promise<{ readonly snapshot: LogSnapshot; readonly file: string }> {
   let offsets = new Map<string, number>()
   const { state, newest } = await load(directory, files, (batch) => {
     if (isFirst(batch)) offsets = new Map()
@@ -57,19 +118,19 @@ export async function readLog(directory: string, files: FileSystem): Promise<Log
       if (record.type === 'commit') offsets.set(record.commit.gtrid, batch.offset)
     }
   })
-  const owner = await readOwner(directory, files)
-  return {
+  const snapshot: LogSnapshot = {
     logId: state.logId,
-    pending: state.pending().map((each) => {
-      const offset = offsets.get(each.record.gtrid)
-      invariant(offset !== undefined, 'a decision was read somewhere')
-      return { ...each, place: { file: newest.path, offset } }
-    }),
+    pending: state.pending(),
+    placeOf: (gtrid) => {
+      const offset = offsets.get(gtrid)
+      return offset === undefined ? undefined : { file: newest.path, offset }
+    },
     operators: state.operators.map(({ type: _, ...entry }) => entry),
     standing: (incarnation: Incarnation): IncarnationStanding =>
       state.standing(incarnation, undefined),
     owner,
   }
+  return { snapshot, file: segmentName(newest.number) }
 }
 
 /**

@@ -89,6 +89,16 @@ export interface PreparedBranch {
   readonly owner?: string
 }
 
+/** What a server is, and a way to its prepared branches on the connection that said so. */
+export interface Glance extends Capabilities {
+  /**
+   * As {@link Participant.list}.
+   *
+   * @throws UnanimousError PARTICIPANT_UNREACHABLE or PARTICIPANT_UNFIT (a missing grant)
+   */
+  list(): Promise<readonly PreparedBranch[]>
+}
+
 /** A session that waits for a lock. */
 export interface SeenWait {
   /** The server's own id of it: what `pg_terminate_backend` or `KILL` takes. */
@@ -184,6 +194,14 @@ export interface Participant<Handle = unknown, Pool = unknown> {
    * @throws UnanimousError PARTICIPANT_UNREACHABLE or PARTICIPANT_UNFIT (a missing grant)
    */
   list(): Promise<readonly PreparedBranch[]>
+
+  /**
+   * For a person who wants a list at once: as contact and list, in fewer trips, and nothing is judged,
+   * warned of or kept. Absent where contact and list are as quick.
+   *
+   * @throws UnanimousError PARTICIPANT_UNREACHABLE
+   */
+  glance?(): Promise<Glance>
 
   /**
    * Carries the decision out on a prepared branch whose own connection is not ours any more.

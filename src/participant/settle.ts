@@ -6,7 +6,7 @@
  * (marker row, PostgreSQL's transaction id), and only where there is none with the server's life.
  * Rule 7: a decision is forgotten only after every branch has answered.
  */
-import { systemClock } from '../clock.ts'
+import type { Clock } from '../clock.ts'
 import type { Events } from '../events.ts'
 import { conclude, isCommitted } from '../protocol/outcome.ts'
 import type {
@@ -59,10 +59,10 @@ export class Settlements {
   constructor(
     log: AnswerLog,
     events: Events,
+    clock: Clock,
     ended: (gtrid: string, participants: readonly string[]) => void,
-    unsettled: Unsettled = new Unsettled(systemClock),
   ) {
-    this.unsettled = unsettled
+    this.unsettled = new Unsettled(clock)
     this.#log = log
     this.#events = events
     this.#ended = ended

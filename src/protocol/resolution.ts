@@ -74,11 +74,11 @@ export type OrphanReason = 'another log' | 'an incarnation that the log no longe
 /** Plans one pass over one participant. */
 export function resolve<L extends Listed>(seen: Observation<L>): Resolution<L>[] {
   const plan = seen.listed.map((branch) => resolveListed(seen, branch))
-  const listed = new Set(seen.listed.map(({ xid }) => (xid ? key(xid.gtrid, xid.bqual) : '')))
+  const isListed = indexOf(seen.listed)
   for (const { record, answers } of seen.settleable) {
     for (const branch of record.branches) {
       if (branch.participant !== seen.participant || answers.has(branch.bqual)) continue
-      if (listed.has(key(record.gtrid, branch.bqual))) continue
+      if (isListed(record.gtrid, branch.bqual)) continue
       plan.push({ kind: 'absent', gtrid: record.gtrid, record: branch })
     }
   }
@@ -109,6 +109,15 @@ function resolveListed<L extends Listed>(seen: Observation<L>, branch: L): Resol
   return { kind: 'commit', branch, xid, record }
 }
 
-function key(gtrid: string, bqual: string): string {
-  return `${gtrid}:${bqual}`
+/** There may be tens of thousands, and hardly ever two of one transaction: no text is made for each. */
+function indexOf(listed: readonly Listed[]): (gtrid: string, bqual: string) => boolean {
+  const first = new Map<string, string>()
+  const others: Xid[] = []
+  for (const { xid } of listed) {
+    if (xid === undefined) continue
+    if (first.has(xid.gtrid)) others.push(xid)
+    else first.set(xid.gtrid, xid.bqual)
+  }
+  return (gtrid, bqual) =>
+    first.get(gtrid) === bqual || others.some((xid) => xid.gtrid === gtrid && xid.bqual === bqual)
 }

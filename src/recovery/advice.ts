@@ -71,18 +71,20 @@ export function transactionAdvice(branches: readonly InspectedBranch[]): Advice 
   const open = branches.filter(
     ({ answer, advice }) => answer === undefined || advice.action !== 'leave',
   )
-  const action = URGENCY.find((each) => open.some(({ advice }) => advice.action === each))
-  if (action === undefined) return { action: 'leave', why: 'every branch has committed' }
-  const groups = new Map<string, InspectedBranch[]>()
-  for (const each of [...open].sort(byUrgency)) {
-    const line = `${each.advice.action} ${each.advice.why}`
-    groups.set(line, [...(groups.get(line) ?? []), each])
+  const [first] = open
+  if (first === undefined) return { action: 'leave', why: 'every branch has committed' }
+  const groups: InspectedBranch[][] = []
+  for (const each of open.toSorted(byUrgency)) {
+    const same = groups.find(([one]) => one !== undefined && isSame(one.advice, each.advice))
+    if (same === undefined) groups.push([each])
+    else same.push(each)
   }
-  const parts = [...groups.values()].map((its) => {
-    const names = its.map(({ participant }) => participant).join(' and ')
-    return `${its[0]?.advice.action} ${names}: ${its[0]?.advice.why}`
-  })
-  return { action, why: parts.join('; ') }
+  const parts = groups.map((its) => `${its[0]?.advice.action} ${names(its)}: ${its[0]?.advice.why}`)
+  return { action: groups[0]?.[0]?.advice.action ?? first.advice.action, why: parts.join('; ') }
+}
+
+function isSame(one: Advice, other: Advice): boolean {
+  return one.action === other.action && one.why === other.why
 }
 
 function byUrgency(a: InspectedBranch, b: InspectedBranch): number {

@@ -6,7 +6,7 @@ import { type Clock, LATE, within } from '../clock.ts'
 import { UnanimousError } from '../errors.ts'
 import type { Participant, PreparedBranch, SeenHold } from '../participant/participant.ts'
 import type { Registry } from '../participant/registry.ts'
-import type { InspectedTransaction, Inspection } from './inspection.ts'
+import type { InspectedParticipant, InspectedTransaction, Inspection } from './inspection.ts'
 
 export interface HoldsOptions {
   readonly registry: Registry
@@ -16,6 +16,12 @@ export interface HoldsOptions {
   readonly shown: readonly InspectedTransaction[]
 }
 
+/**
+ * A server finds the locks of one branch among those of all. Where more are prepared, only who waits is
+ * asked for a page of them; for a single transaction its locks always are.
+ */
+const MOST_PREPARED = 1_000
+
 /** The inspection with what is held by the transactions that are shown, which are part of it. */
 export async function withHolds(
   inspection: Inspection,
@@ -24,7 +30,8 @@ export async function withHolds(
   const asked = inspection.participants.filter(({ prepared = 0 }) => prepared > 0)
   const answers = await Promise.all(
     asked.map(
-      async ({ name }) => [name, await holdsOf(options.registry.get(name), name, options)] as const,
+      async (one) =>
+        [one.name, await holdsOf(options.registry.get(one.name), one, options)] as const,
     ),
   )
   const seen = new Map(answers)
@@ -58,11 +65,12 @@ function withItsHolds(
 
 async function holdsOf(
   participant: Participant | undefined,
-  name: string,
+  { name, prepared = 0 }: InspectedParticipant,
   { clock, answerMs, shown }: HoldsOptions,
 ): Promise<readonly SeenHold[]> {
   if (participant?.holds === undefined) return []
-  const branches = shown
+  const isTooDear = shown.length > 1 && prepared > MOST_PREPARED
+  const branches = (isTooDear ? [] : shown)
     .flatMap((each) => each.branches)
     .flatMap(({ participant: its, id }): PreparedBranch[] =>
       its === name && id !== undefined ? [{ id }] : [],

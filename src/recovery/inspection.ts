@@ -1,6 +1,6 @@
 /** What an inspection answers: every unsettled transaction with the evidence and the advice. */
 import type { UnanimousError } from '../errors.ts'
-import type { LoggedDecision, LogOwner, OperatorNote } from '../log/decision-log.ts'
+import type { LogOwner, LogPlace, OperatorNote } from '../log/decision-log.ts'
 import type { SeenHold, SeenWait } from '../participant/participant.ts'
 import type { BranchAnswer } from '../protocol/vocabulary.ts'
 
@@ -59,11 +59,19 @@ export interface InspectedTransaction {
   readonly decision: 'commit' | 'none'
   readonly decidedAtMs?: number
   /** Where the commit record lies. */
-  readonly place?: NonNullable<LoggedDecision['place']>
+  readonly place?: LogPlace
   /** The decision, else the first prepare that a server dates, in ms since the epoch. */
   readonly sinceMs?: number
   readonly branches: readonly InspectedBranch[]
   readonly advice: Advice
+}
+
+/** What there is to know of a transaction before its evidence is put together. */
+export interface Outline {
+  readonly gtrid: string
+  readonly state: InspectedState
+  /** As {@link InspectedTransaction.sinceMs}. */
+  readonly sinceMs: number | undefined
 }
 
 export interface InspectedParticipant {

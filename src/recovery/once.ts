@@ -18,6 +18,7 @@ import type { Registry } from '../participant/registry.ts'
 import { Settlements } from '../participant/settle.ts'
 import type { BranchAnswer } from '../protocol/vocabulary.ts'
 import { Phases } from '../tracing.ts'
+import type { HeuristicCommit } from './heuristic-commits.ts'
 import { type RecoveryContext, recoverParticipant } from './pass.ts'
 
 const FIRST_PAUSE_MS = 50
@@ -37,10 +38,10 @@ export interface OnceOptions {
   readonly only?: string | undefined
   /** How long to try again what cannot be settled at once, in ms. 0: one pass. */
   readonly waitMs: number
-  /** Undecided transactions of which a branch has committed by hand: left to a person. */
-  readonly spared?: ReadonlySet<string>
   /** The log is another process's, of the same root. */
   readonly sibling?: boolean
+  /** Hears of branches that a hand has committed, while the log is open. */
+  onSplit?(found: readonly HeuristicCommit[]): Promise<void>
 }
 
 /** A branch that was settled. */
@@ -73,8 +74,12 @@ export async function recoverOnce(parts: OnceParts, options: OnceOptions): Promi
   const markers = new MarkerCollector(registry, clock)
   const stopped: unknown[] = []
   try {
-    const { spared = new Set(), sibling = false } = options
-    const context = { ...contextOf(parts, markers, stopped), spared, sibling }
+    const { sibling = false, onSplit } = options
+    const context = {
+      ...contextOf(parts, markers, stopped),
+      sibling,
+      ...(onSplit && { onSplit }),
+    }
     const participants = [...registry.values()].filter(
       ({ name }) => options.only === undefined || options.only === name,
     )
@@ -108,13 +113,16 @@ function contextOf(
   markers: MarkerCollector,
   stopped: unknown[],
 ): RecoveryContext {
-  const settlements = new Settlements(log, events, (gtrid, names) => markers.collect(gtrid, names))
+  const settlements = new Settlements(log, events, clock, (gtrid, names) =>
+    markers.collect(gtrid, names),
+  )
   settlements.resume(log.pending(), clock.now())
   const stop = (cause: unknown): void => {
     stopped.push(cause)
   }
   const phases = new Phases(clock)
-  return { registry, log, live: new LiveSet(), settlements, events, phases, failpoints, stop }
+  const live = new LiveSet()
+  return { registry, log, live, settlements, events, phases, failpoints, clock, stop }
 }
 
 type End = { readonly unsettled: number } | { readonly trouble: UnanimousError }

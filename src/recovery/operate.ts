@@ -123,7 +123,7 @@ export async function carryOutWish(
 ): Promise<readonly Acted[]> {
   const { registry, log, events, clock } = parts
   const markers = new MarkerCollector(registry, clock)
-  const settlements = new Settlements(log, events, (id, names) => markers.collect(id, names))
+  const settlements = new Settlements(log, events, clock, (id, names) => markers.collect(id, names))
   const acted: Acted[] = []
   try {
     const decided = await log.abort(gtrid)

@@ -6,12 +6,14 @@
  *   3. live transactions
  *   4. decisions, one by one as branches ask for them
  *   5. the plan: protocol/resolution.ts, where the order 2-3-4 is argued (rule 5)
- *   6. each branch is settled; an answer goes to the log
+ *   6. what would be rolled back, and has committed elsewhere by a hand, is spared: for a person
+ *   7. each branch is settled, some at a time; an answer goes to the log
  *
  * Rule 2: nothing is settled once the log is poisoned. Rule 6: passes go on for ever, for a PREPARE
  * that was queued in a server can appear after its client died. Rule 8: a pass concerns one
  * participant; whatever keeps it waiting delays nobody else.
  */
+import type { Clock } from '../clock.ts'
 import { UnanimousError } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { Failpoints } from '../failpoint.ts'
@@ -24,6 +26,7 @@ import { type Resolution, resolve } from '../protocol/resolution.ts'
 import type { BranchAnswer, Decision, ServerIdentity, Settlement } from '../protocol/vocabulary.ts'
 import type { Phases } from '../tracing.ts'
 import { parseGtrid, type Xid } from '../xid.ts'
+import { type HeuristicCommit, heuristicCommits } from './heuristic-commits.ts'
 
 export interface RecoveryContext {
   readonly registry: Registry
@@ -33,12 +36,13 @@ export interface RecoveryContext {
   readonly events: Events
   readonly phases: Phases
   readonly failpoints: Failpoints
+  readonly clock: Clock
   /** Whether a log of this id is beside ours under a root: its branches are no orphans. */
   isSibling?(logId: string): Promise<boolean>
-  /** Undecided transactions of which a branch has committed by hand: left to a person. */
-  readonly spared?: ReadonlySet<string>
   /** The log is a sibling's: a branch is committed only on the server that its record names. */
   readonly sibling?: boolean
+  /** Hears of branches that a hand has committed before the others of theirs are left to a person. */
+  onSplit?(found: readonly HeuristicCommit[]): Promise<void>
   /** Stops the coordinator: it must not decide any more. */
   stop(cause: unknown): void
 }
@@ -85,25 +89,25 @@ async function pass(context: RecoveryContext, participant: Participant): Promise
     context.stop(copiedLog(participant.name, copy.branch.id))
     return { ...EMPTY, participant: participant.name }
   }
-  let committed = 0
-  let rolledBack = 0
-  let unsettled = 0
+  const tally = { committed: 0, rolledBack: 0, unsettled: 0 }
   const notRolledBack = new Set<string>()
   const reported: Reported[] = []
-  for (const resolution of plan) {
-    if (context.log.poison !== undefined) break
+  const spared = await splitByHand(context, participant, plan)
+  await someAtATime(plan, IN_FLIGHT, async (resolution) => {
+    if (context.log.poison !== undefined) return
     switch (resolution.kind) {
       case 'commit':
       case 'absent':
-        if (await commitBranch(context, participant, resolution)) committed += 1
-        else unsettled += 1
+        if (await commitBranch(context, participant, resolution)) tally.committed += 1
+        else tally.unsettled += 1
         break
       case 'rollback':
-        if (context.spared?.has(resolution.xid.gtrid) === true) {
+        if (spared.has(resolution.xid.gtrid)) {
           reported.push({ id: resolution.branch.id, why: 'of a transaction split by hand' })
-        } else if (await rollBack(context, participant, resolution.xid)) rolledBack += 1
+          notRolledBack.add(resolution.xid.gtrid)
+        } else if (await rollBack(context, participant, resolution.xid)) tally.rolledBack += 1
         else {
-          unsettled += 1
+          tally.unsettled += 1
           notRolledBack.add(resolution.xid.gtrid)
         }
         break
@@ -123,9 +127,43 @@ async function pass(context: RecoveryContext, participant: Participant): Promise
       case 'neighbour':
         break
     }
-  }
+  })
   if (context.log.poison === undefined) followed.passed(participant.name, mark, notRolledBack)
-  return { participant: participant.name, committed, rolledBack, unsettled, reported }
+  return { participant: participant.name, ...tally, reported }
+}
+
+/** While a server ends one branch, what its last answer means is worked out, and the next verb waits. */
+const IN_FLIGHT = 4
+
+/** Rejects when what had begun has ended. */
+async function someAtATime<T>(
+  items: readonly T[],
+  width: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const left = items.values()
+  const lanes = Array.from({ length: width }, async () => {
+    for (const item of left) await work(item)
+  })
+  const ends = await Promise.allSettled(lanes)
+  for (const end of ends) if (end.status === 'rejected') throw end.reason
+}
+
+/** How long another participant may take to tell of a hand's commit: its silence keeps nothing (rule 8). */
+const WITNESS_MS = 1_000
+
+/** Of what would be rolled back, the transactions of which another branch has committed by hand. */
+async function splitByHand(
+  context: RecoveryContext,
+  participant: Participant,
+  plan: readonly Resolution<PreparedBranch>[],
+): Promise<ReadonlySet<string>> {
+  if (context.log.poison !== undefined) return new Set()
+  const undecided = plan.flatMap((one) => (one.kind === 'rollback' ? [one.xid.gtrid] : []))
+  const others = [...context.registry.values()].filter((one) => one !== participant)
+  const found = await heuristicCommits(others, undecided, context.clock, WITNESS_MS)
+  if (found.length > 0) await context.onSplit?.(found)
+  return new Set(found.map(({ gtrid }) => gtrid))
 }
 
 async function isSiblings(context: RecoveryContext, { xid }: PreparedBranch): Promise<boolean> {

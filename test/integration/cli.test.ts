@@ -357,7 +357,7 @@ describe('while a coordinator is stopped', () => {
     expect([code, out]).toEqual([6, ''])
     expect(err).toContain('has not answered for 10 s')
     expect(err).toContain(`held by process ${application.pid} on `)
-    expect(err).toContain('A running coordinator recovers by itself')
+    expect(err).toContain('`unanimous drain --apply`, end the process, then run this again')
     process.kill(application.pid, 'SIGCONT')
     await application.kill()
   })

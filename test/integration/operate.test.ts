@@ -125,6 +125,28 @@ describe('with marker rows', () => {
     expect(await rows()).toEqual({ ledger: 1, shop: 1 })
     expect((await project.cli('list')).code).toBe(0)
   })
+
+  it('a coordinator that runs spares what a hand has split: its pass would make the split final', async () => {
+    await project.crashAt('prepare:after-all')
+    const gtrid = await gtridOf()
+    await ledger.query(`commit prepared '${await branchIn('ledger')}'`)
+    const running = await project.stopAt('prepare:after-all')
+    try {
+      const list = await both('list', 'list')
+      expect(list.code).toBe(4)
+      expect(list.out).toMatch(/heuristic +- +\S+ +committed by hand +prepared/)
+      expect((await project.cli('recover', '--apply')).code).toBe(4)
+      const refused = await project.cli('resolve', gtrid, '--commit', ...REASON, '--apply')
+      expect([refused.code, refused.out]).toEqual([6, ''])
+      expect(refused.err).toContain('`unanimous drain --apply`, end the process')
+    } finally {
+      await running.kill()
+    }
+    expect((await prepared()).shop.filter((id) => id.includes(gtrid))).toHaveLength(1)
+    const force = ['--force-against-log', '--confirm', gtrid, ...REASON, '--apply']
+    expect((await project.cli('resolve', gtrid, '--commit', ...force)).code).toBe(4)
+    expect(await rows()).toEqual({ ledger: 1, shop: 1 })
+  })
 })
 
 describe('by hand, with the decision', () => {

@@ -38,7 +38,9 @@ export function world(ledgerScript: Script = {}, shopScript: Script = {}) {
   const nudged: string[] = []
   const stopped: unknown[] = []
   const live = new LiveSet()
-  const settlements = new Settlements(log, events, (gtrid, names) => markers.collect(gtrid, names))
+  const settlements = new Settlements(log, events, systemClock, (gtrid, names) =>
+    markers.collect(gtrid, names),
+  )
   const context: CommitContext = {
     registry,
     log,

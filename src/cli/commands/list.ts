@@ -1,6 +1,7 @@
 /** `unanimous list`: the transactions that are not settled, a page at a time. */
 import { UnanimousError } from '../../errors.ts'
-import type { InspectedState, InspectedTransaction, Inspection } from '../../recovery/inspection.ts'
+import type { Choice } from '../../recovery/inspect.ts'
+import type { InspectedState, Inspection, Outline } from '../../recovery/inspection.ts'
 import { byBegin } from '../../xid.ts'
 import { type ExitCode, exitCodeFor } from '../exit-codes.ts'
 import { wholeId } from '../find.ts'
@@ -24,27 +25,29 @@ const PAGE = 50
 export function list(io: Io, { participant, ...options }: ListOptions): Promise<ExitCode> {
   return withSession(io, options, async (session) => {
     checkParticipant(session, participant)
-    const looked = await session.inspect()
+    let page: Page = { wanted: [], shown: [], next: undefined }
+    const { inspection: looked, outlines } = await session.survey((choice) => {
+      page = paged(choice, filter(choice, options, participant), options)
+      return page.shown
+    })
     const { log } = session.config
-    const first = paged(looked, filter(looked, options, participant), options)
-    const inspection = await session.withHolds(looked, first.shown)
-    const wanted = filter(inspection, options, participant)
-    const page = paged(inspection, wanted, options)
+    const inspection = await session.withHolds(looked, looked.transactions)
+    const code = exitCodeFor({ ...inspection, transactions: outlines })
     if (options.json === true) {
-      const transactions = page.shown.map((each) => transactionJson(each, inspection))
-      const body = { total: wanted.length, next: page.next ?? null, transactions }
+      const transactions = inspection.transactions.map((each) => transactionJson(each, inspection))
+      const body = { total: page.wanted.length, next: page.next ?? null, transactions }
       io.out(json(inspection.atMs, { ...inspectionJson(inspection, log), ...body }))
-      return exitCodeFor(inspection)
+      return code
     }
     io.out(logLine(inspection, log))
     io.out(
       page.shown.length === 0
-        ? `${nothing(inspection, wanted)}\n`
-        : transactionTable(io, inspection, page.shown),
+        ? `${nothing(outlines, page)}\n`
+        : transactionTable(io, inspection, inspection.transactions),
     )
     io.out(apartTable(io, inspection.apart))
-    tellNext(io, inspection, wanted, page)
-    return exitCodeFor(inspection)
+    tellNext(io, inspection, page)
+    return code
   })
 }
 
@@ -58,48 +61,45 @@ function checkParticipant({ registry, config }: Session, name: string | undefine
 
 /** Settled ones only when asked for by name. */
 function filter(
-  { transactions, atMs }: Inspection,
+  { outlines, atMs, isIn }: Choice,
   { olderThan = 0, state }: ListOptions,
   participant: string | undefined,
-): readonly InspectedTransaction[] {
-  return transactions.filter(
+): readonly Outline[] {
+  return outlines.filter(
     (each) =>
       (state === undefined ? each.state !== 'settled' : each.state === state) &&
       (olderThan === 0 || (each.sinceMs !== undefined && atMs - each.sinceMs >= olderThan)) &&
-      (participant === undefined || each.branches.some((one) => one.participant === participant)),
+      (participant === undefined || isIn(each.gtrid, participant)),
   )
 }
 
 interface Page {
-  readonly shown: readonly InspectedTransaction[]
+  /** On all pages. */
+  readonly wanted: readonly Outline[]
+  readonly shown: readonly Outline[]
   /** Where the next page begins: after this id. */
   readonly next: string | undefined
 }
 
 /** The order of begin never changes, so a page follows the last one whatever was settled meanwhile. */
 function paged(
-  { logId }: Inspection,
-  wanted: readonly InspectedTransaction[],
+  { logId }: Pick<Inspection, 'logId'>,
+  wanted: readonly Outline[],
   { after, limit = PAGE }: ListOptions,
 ): Page {
   const last = after === undefined ? undefined : wholeId(logId, after)
   const rest = last === undefined ? wanted : wanted.filter(({ gtrid }) => byBegin(gtrid, last) > 0)
   const shown = rest.slice(0, limit)
-  return { shown, next: rest.length > shown.length ? shown.at(-1)?.gtrid : undefined }
+  return { wanted, shown, next: rest.length > shown.length ? shown.at(-1)?.gtrid : undefined }
 }
 
-function nothing(inspection: Inspection, wanted: readonly InspectedTransaction[]): string {
+function nothing(outlines: readonly Outline[], { wanted }: Page): string {
   if (wanted.length > 0) return 'Nothing comes after that id.'
-  const all = inspection.transactions.some(({ state }) => state !== 'settled')
+  const all = outlines.some(({ state }) => state !== 'settled')
   return all ? 'Nothing is like that.' : 'Nothing is unsettled.'
 }
 
-function tellNext(
-  io: Io,
-  inspection: Inspection,
-  wanted: readonly InspectedTransaction[],
-  { shown, next }: Page,
-): void {
+function tellNext(io: Io, inspection: Inspection, { wanted, shown, next }: Page): void {
   if (next !== undefined) {
     const more = `${shown.length} of ${wanted.length} are shown`
     io.err(`${more}. More: --after ${shortId(next)} with the same options, or --limit.\n`)

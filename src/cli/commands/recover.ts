@@ -7,6 +7,7 @@
 import { messageOf, UnanimousError } from '../../errors.ts'
 import { noFailpoints } from '../../failpoint.ts'
 import type { OperatedLog } from '../../log/decision-log.ts'
+import type { HeuristicCommit } from '../../recovery/heuristic-commits.ts'
 import type { Action, InspectedTransaction, Inspection } from '../../recovery/inspection.ts'
 import { type Done, type OnceReport, recoverOnce } from '../../recovery/once.ts'
 import { byBegin } from '../../xid.ts'
@@ -80,15 +81,18 @@ async function plan(io: Io, session: Session, options: RecoverOptions): Promise<
   }
   io.out(logLine(inspection, log))
   if (steps.length > 0) {
-    const rows = steps.map((step, index) => [
-      String(index + 1),
-      io.paint(step.action === 'roll back' ? 'yellow' : 'green', step.action),
-      shortId(step.gtrid),
-      step.name ?? '-',
-      step.participant,
-      step.why,
-    ])
+    const rows = steps
+      .slice(0, SHOWN)
+      .map((step, index) => [
+        String(index + 1),
+        io.paint(step.action === 'roll back' ? 'yellow' : 'green', step.action),
+        shortId(step.gtrid),
+        step.name ?? '-',
+        step.participant,
+        step.why,
+      ])
     io.out(`${io.paint('bold', 'Plan (dry run, nothing was changed):')}\n${table(rows, '  ')}`)
+    io.out(moreLine(steps.length - rows.length, '--json'))
   } else if (others.length === 0) {
     io.out('There is nothing to do.\n')
   }
@@ -181,48 +185,34 @@ async function settleLive(
 
 async function settle(io: Io, session: Session, options: RecoverOptions): Promise<OnceReport> {
   const { registry, events, only } = session
-  const split = splitByHand(await session.inspect('quiet'))
   const log = await ownLog(io, session)
   record(io, session, log, options.reason ?? 'recover --apply')
-  await recordSplit(log, split)
   const progress = new Progress(io, 'settled')
   events.on('branch:settled', () => progress.step())
   events.on('branch:rolled-back', () => progress.step())
   try {
     const parts = { clock: io.clock, failpoints: noFailpoints, registry, log, events }
-    const spared = new Set(split.map(({ gtrid }) => gtrid))
-    return await recoverOnce(parts, { only, waitMs: options.wait ?? 0, spared })
+    const onSplit = splitRecorder(log)
+    return await recoverOnce(parts, { only, waitMs: options.wait ?? 0, onSplit })
   } finally {
     progress.end()
   }
 }
 
-interface Split {
-  readonly gtrid: string
-  readonly bqual: string
-  readonly known: boolean
-}
-
-/** Branches that have committed by hand with no commit logged. Rolling the others back is for a person. */
-function splitByHand({ transactions, operators }: Inspection): readonly Split[] {
-  return transactions.flatMap(({ gtrid, branches }) =>
-    branches
-      .filter(({ answer }) => answer === 'heuristic-commit')
-      .map(({ bqual }) => {
-        const known = operators.some(
-          (note) => note.action === FOUND && note.gtrid === gtrid && note.bqual === bqual,
-        )
-        return { gtrid, bqual, known }
-      }),
-  )
-}
-
 const FOUND = 'found committed'
 
-async function recordSplit(log: OperatedLog, split: readonly Split[]): Promise<void> {
+/** Puts each branch that a hand has committed on record, once. */
+function splitRecorder(log: OperatedLog): (found: readonly HeuristicCommit[]) => Promise<void> {
   const word = operatorWord('its marker row has committed, and no commit is logged')
-  for (const { gtrid, bqual, known } of split) {
-    if (!known) await log.operator({ ...word, action: FOUND, gtrid, bqual })
+  const known = new Set(
+    log.operators.flatMap((one) => (one.action === FOUND ? [`${one.gtrid}:${one.bqual}`] : [])),
+  )
+  return async (found) => {
+    for (const { gtrid, bqual } of found) {
+      if (known.has(`${gtrid}:${bqual}`)) continue
+      known.add(`${gtrid}:${bqual}`)
+      await log.operator({ ...word, action: FOUND, gtrid, bqual })
+    }
   }
 }
 
@@ -241,6 +231,13 @@ function record(io: Io, { events }: Session, log: OperatedLog, reason: string): 
   events.on('branch:rolled-back', once)
 }
 
+/** Lines for a person; a program gets all of them. */
+const SHOWN = 50
+
+function moreLine(more: number, where: string): string {
+  return more > 0 ? `  and ${more} more: ${where}\n` : ''
+}
+
 function leftOver({ transactions }: Inspection): readonly InspectedTransaction[] {
   return transactions.filter(({ state }) => state !== 'settled')
 }
@@ -252,7 +249,9 @@ function printLeft(
   title: string,
 ): void {
   if (left.length > 0) {
-    io.out(`${io.paint('bold', title)}\n${transactionTable(io, inspection, left)}`)
+    const shown = left.slice(0, SHOWN)
+    io.out(`${io.paint('bold', title)}\n${transactionTable(io, inspection, shown)}`)
+    io.out(moreLine(left.length - shown.length, 'unanimous list'))
   }
   io.out(apartTable(io, inspection.apart))
 }

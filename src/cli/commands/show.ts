@@ -22,7 +22,7 @@ export interface ShowOptions extends SessionOptions {
 
 export function show(io: Io, id: string, options: ShowOptions): Promise<ExitCode> {
   return withSession(io, options, async (session) => {
-    const looked = await session.inspect()
+    const looked = await session.inspect('at a glance')
     const { log } = session.config
     const one = find(looked, id)
     const inspection = await session.withHolds(looked, one === undefined ? [] : [one])

@@ -109,6 +109,29 @@ describe('for people', () => {
     ).toBe('a   long one\nbb  x         y\n')
   })
 
+  it('keeps columns together where a character takes two of them, or none, and colours none', () => {
+    const red = '\u001b[31m送金\u001b[39m'
+    expect(
+      table([
+        [red, 'x'],
+        ['e\u0301', 'y'],
+        ['12345', 'z'],
+      ]),
+    ).toBe(`${red}   x\ne\u0301      y\n12345  z\n`)
+  })
+
+  it('prints tens of thousands of lines at once', () => {
+    const rows = Array.from({ length: 50_000 }, (_, index) => [String(index), 'committed', '送金'])
+    const startedAt = process.cpuUsage()
+    expect(table(rows).split('\n')).toHaveLength(50_001)
+    // A layout that compares lines with lines takes minutes.
+    expect(process.cpuUsage(startedAt).user / 1_000).toBeLessThan(10_000)
+  })
+
+  it('shows no text the other way round', () => {
+    expect(printable('a\u202egnp.exe')).toBe('a\ufffdgnp.exe')
+  })
+
   it('shortens ids of ours only', () => {
     expect([shortId(GTRID), shortId('other-id')]).toEqual(['1.abcdefgh-7', 'other-id'])
   })

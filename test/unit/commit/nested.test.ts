@@ -34,7 +34,9 @@ function world() {
   const live = new LiveSet()
   const markers = new MarkerCollector(registry, systemClock)
   const ambient = createAmbient()
-  const settlements = new Settlements(log, events, (gtrid, names) => markers.collect(gtrid, names))
+  const settlements = new Settlements(log, events, systemClock, (gtrid, names) =>
+    markers.collect(gtrid, names),
+  )
   const context: CommitContext = {
     registry,
     log,

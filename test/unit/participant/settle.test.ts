@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { systemClock } from '../../../src/clock.ts'
 import { Events } from '../../../src/events.ts'
 import { Settlements } from '../../../src/participant/settle.ts'
 import type { BranchRecord } from '../../../src/protocol/vocabulary.ts'
@@ -29,7 +30,7 @@ function world() {
   }
   const ended: [string, readonly string[]][] = []
   const events = new Events()
-  const settlements = new Settlements(log, events, (...args) => ended.push(args))
+  const settlements = new Settlements(log, events, systemClock, (...args) => ended.push(args))
   return {
     calls,
     ended,

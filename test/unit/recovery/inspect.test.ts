@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { UnanimousError } from '../../../src/errors.ts'
 import { Events } from '../../../src/events.ts'
 import type { CommitRecord, LogOwner, LogSnapshot } from '../../../src/log/decision-log.ts'
+import type { Glance } from '../../../src/participant/participant.ts'
 import { createRegistry } from '../../../src/participant/registry.ts'
 import type { BranchAnswer } from '../../../src/protocol/vocabulary.ts'
 import { inspect } from '../../../src/recovery/inspect.ts'
@@ -67,7 +68,20 @@ function world() {
     return logged
   }
   const look = (only?: string) => inspect({ registry, clock, readLog, answerMs: 1_000, only })
-  return { ledger, shop, clock, log, pending, trace, gtrid, prepare, logCommit, look }
+  return {
+    ledger,
+    shop,
+    clock,
+    log,
+    pending,
+    trace,
+    gtrid,
+    prepare,
+    logCommit,
+    look,
+    registry,
+    readLog,
+  }
 }
 
 describe('inspect', () => {
@@ -269,6 +283,34 @@ describe('inspect', () => {
     prepare(ledger, gtrid(1))
     shop.committed.add(gid({ gtrid: gtrid(1), bqual: 'shop' }))
     expect((await look()).transactions).toMatchObject([{ state: 'live' }])
+  })
+
+  it('knows a hand in the process that holds the log: that one can tell what is live', async () => {
+    const { clock, log, prepare, ledger, shop, gtrid, registry, readLog } = world()
+    log.owner = OWNER
+    shop.script.markers = true
+    for (const id of [gtrid(1), gtrid(2)]) {
+      prepare(ledger, id)
+      shop.committed.add(gid({ gtrid: id, bqual: 'shop' }))
+    }
+    const live = () => new Set([gtrid(2)])
+    const { transactions } = await inspect({ registry, clock, readLog, live, answerMs: 1_000 })
+    expect(transactions).toMatchObject([{ state: 'heuristic' }, { state: 'live' }])
+  })
+
+  it('asks what participants are while it reads the log, and takes them as they are at a glance', async () => {
+    const { clock, ledger, readLog, registry, trace, prepare, gtrid } = world()
+    prepare(ledger, gtrid(1))
+    Object.assign(ledger, {
+      glance: async (): Promise<Glance> => {
+        trace.push('ledger glance')
+        return { server: 'fake', markers: false, list: () => ledger.list() }
+      },
+    })
+    const look = await inspect({ registry, clock, readLog, answerMs: 1_000, atAGlance: true })
+    expect(look.transactions).toHaveLength(1)
+    expect(trace.slice(0, 2).toSorted()).toEqual(['ledger glance', 'read log'])
+    expect(trace.slice(2)).toEqual(['ledger list', 'shop list', 'read log'])
   })
 
   it('lists apart what this log cannot speak for', async () => {

@@ -30,10 +30,11 @@ function world() {
     registry,
     log,
     live: new LiveSet(),
-    settlements: new Settlements(log, events, () => undefined),
+    settlements: new Settlements(log, events, clock, () => undefined),
     events,
     phases: new Phases(clock),
     failpoints: noFailpoints,
+    clock,
     stop: (cause: unknown) => stopped.push(cause),
   }
   const loop = new RecoveryLoop(context, clock, { intervalMs: 5_000, markerSweepMs: 60_000 })

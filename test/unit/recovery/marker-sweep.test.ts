@@ -1,6 +1,5 @@
 /** Which marker rows the sweep deletes: only those that nobody will ask for. */
 import { expect, it } from 'vitest'
-import { systemClock } from '../../../src/clock.ts'
 import { Events } from '../../../src/events.ts'
 import { noFailpoints } from '../../../src/failpoint.ts'
 import { LiveSet } from '../../../src/participant/live.ts'
@@ -10,15 +9,18 @@ import { sweepMarkers } from '../../../src/recovery/marker-sweep.ts'
 import { Phases } from '../../../src/tracing.ts'
 import { FakeParticipant, SERVER } from '../../support/fake-participant.ts'
 import { MemoryLog } from '../../support/memory-log.ts'
+import { VirtualClock } from '../../support/virtual-clock.ts'
 
 function world(markers = true) {
+  const clock = new VirtualClock()
   const trace: string[] = []
   const ledger = new FakeParticipant(trace, { markers })
+  const shop = new FakeParticipant(trace)
   const log = new MemoryLog(trace)
   const events = new Events()
-  const registry = createRegistry({ ledger }, systemClock, events)
+  const registry = createRegistry({ ledger, shop }, clock, events)
   const live = new LiveSet()
-  const settlements = new Settlements(log, events, () => undefined)
+  const settlements = new Settlements(log, events, clock, () => undefined)
   const context = {
     registry,
     log,
@@ -26,10 +28,11 @@ function world(markers = true) {
     settlements,
     events,
     failpoints: noFailpoints,
-    phases: new Phases(systemClock),
+    clock,
+    phases: new Phases(clock),
   }
   const sweep = () => sweepMarkers({ ...context, stop: () => undefined }, ledger)
-  return { ledger, log, live, settlements, sweep }
+  return { ledger, shop, clock, log, live, settlements, sweep }
 }
 
 it('keeps the markers of what is live, decided, or ended but not durably, and takes the others', async () => {
@@ -55,6 +58,30 @@ it('takes nothing once the log is poisoned, and asks nothing where there are no 
   const bare = world(false)
   bare.ledger.listMarkers = () => Promise.reject(new Error('no such table'))
   await bare.sweep()
+})
+
+it('keeps the marker that a hand has committed while another branch is prepared: it is the only proof', async () => {
+  const w = world()
+  const [split, left] = ['split', 'left']
+  w.shop.prepared.set(split, { gtrid: split, bqual: 'shop' })
+  w.ledger.listMarkers = async () => [split, left].filter((id) => !w.ledger.collected.includes(id))
+  await w.sweep()
+  expect(w.ledger.collected).toEqual([left])
+  w.shop.prepared.clear()
+  await w.sweep()
+  expect(w.ledger.collected).toEqual([left, split])
+})
+
+it('keeps all while another participant cannot be listed, or does not answer', async () => {
+  const w = world()
+  w.ledger.listMarkers = async () => ['left']
+  w.shop.list = () => Promise.reject(new Error('down'))
+  await w.sweep()
+  w.shop.list = () => new Promise(() => undefined)
+  const silent = w.sweep()
+  await w.clock.advance(1_000)
+  await silent
+  expect(w.ledger.collected).toEqual([])
 })
 
 it('reads on while it finds as many rows as it asks for', async () => {

@@ -46,13 +46,21 @@ function world(script: Script = {}) {
 }
 
 describe('recover once', () => {
-  it('leaves a transaction that was split by hand to a person', async () => {
-    const { ledger, gtrid, prepare, run } = world()
+  it('leaves a transaction that was split by hand to a person, and says so while the log is open', async () => {
+    const { ledger, shop, gtrid, prepare, run, trace } = world()
+    Object.assign(shop.script, { markers: true })
     prepare(ledger, gtrid(1))
     prepare(ledger, gtrid(2))
-    const { done } = await run({ spared: new Set([gtrid(1)]) })
+    shop.committed.add(gid({ gtrid: gtrid(1), bqual: 'shop' }))
+    const { done } = await run({
+      onSplit: async (found) => {
+        trace.push(`split ${found.map((one) => `${one.participant} ${one.bqual}`)}`)
+      },
+    })
     expect(done).toMatchObject([{ gtrid: gtrid(2), did: 'rolled-back' }])
-    expect(ledger.prepared.size).toBe(1)
+    expect([...ledger.prepared.values()]).toEqual([{ gtrid: gtrid(1), bqual: 'ledger' }])
+    expect(trace.indexOf('split shop shop')).toBeGreaterThan(trace.indexOf('ledger list'))
+    expect(trace.indexOf('split shop shop')).toBeLessThan(trace.indexOf('log closed'))
   })
 
   it('commits what is logged, rolls back the rest, and closes the log', async () => {

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { UnanimousError } from '../../../src/errors.ts'
 import { Events } from '../../../src/events.ts'
-import type { OperatedLog, OperatorEntry } from '../../../src/log/decision-log.ts'
+import type { OperatedLog, OperatorEntry, OperatorNote } from '../../../src/log/decision-log.ts'
 import { createRegistry } from '../../../src/participant/registry.ts'
 import type { InspectedBranch, InspectedTransaction } from '../../../src/recovery/inspection.ts'
 import {
@@ -26,15 +26,15 @@ const WORD = { who: 'alice', host: 'pay-1', reason: 'ticket 17' }
 const LEAVE = { action: 'leave', why: '' } as const
 
 class OperatedMemoryLog extends MemoryLog implements OperatedLog {
-  readonly operators: OperatorEntry[] = []
+  readonly operators: OperatorNote[] = []
 
   async operator(entry: OperatorEntry): Promise<void> {
     this.trace.push(`log ${entry.action} ${entry.bqual} by ${entry.who}`)
-    this.operators.push(entry)
+    this.operators.push({ ...entry, atMs: 0 })
   }
 
   async forget(entry: OperatorEntry): Promise<void> {
-    this.operators.push(entry)
+    this.operators.push({ ...entry, atMs: 0 })
   }
 }
 
@@ -153,7 +153,7 @@ describe('carrying it out', () => {
     const acted = await carryOut(step('ledger', 'commit', false), step('shop', 'commit', false))
     expect(acted.map(({ did }) => did)).toEqual(['committed', 'committed'])
     expect(log.pending()).toEqual([])
-    expect(log.operators).toEqual([
+    expect(log.operators).toMatchObject([
       { ...WORD, action: 'commit', gtrid: GTRID, bqual: 'ledger' },
       { ...WORD, action: 'commit', gtrid: GTRID, bqual: 'shop' },
     ])

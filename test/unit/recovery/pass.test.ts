@@ -1,8 +1,10 @@
 /** One pass of recovery over a participant and a log in memory. */
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../../src/clock.ts'
+import { UnanimousError } from '../../../src/errors.ts'
 import { type CoordinatorEventMap, Events } from '../../../src/events.ts'
 import { type Failpoint, noFailpoints } from '../../../src/failpoint.ts'
+import { InvariantError } from '../../../src/invariant.ts'
 import { LiveSet } from '../../../src/participant/live.ts'
 import { createRegistry } from '../../../src/participant/registry.ts'
 import { Settlements } from '../../../src/participant/settle.ts'
@@ -12,6 +14,7 @@ import { Phases } from '../../../src/tracing.ts'
 import { formatGtrid } from '../../../src/xid.ts'
 import { FakeParticipant, gid, type Script, SERVER } from '../../support/fake-participant.ts'
 import { MemoryLog } from '../../support/memory-log.ts'
+import { VirtualClock } from '../../support/virtual-clock.ts'
 
 function world(script: Script = {}) {
   const trace: string[] = []
@@ -23,7 +26,7 @@ function world(script: Script = {}) {
   const live = new LiveSet()
   const ended: string[] = []
   const stopped: unknown[] = []
-  const settlements = new Settlements(log, events, (gtrid) => ended.push(gtrid))
+  const settlements = new Settlements(log, events, systemClock, (gtrid) => ended.push(gtrid))
   const context: RecoveryContext = {
     registry,
     log,
@@ -32,6 +35,7 @@ function world(script: Script = {}) {
     events,
     phases: new Phases(systemClock),
     failpoints: noFailpoints,
+    clock: systemClock,
     stop: (cause) => stopped.push(cause),
   }
   /** A gtrid of this log, of an older incarnation unless said otherwise. */
@@ -54,6 +58,7 @@ function world(script: Script = {}) {
     ...context,
     context,
     ledger,
+    shop,
     log,
     live,
     trace,
@@ -240,6 +245,55 @@ describe('a pass of recovery', () => {
     await w.pass()
     expect(w.stopped).toMatchObject([{ code: 'LOG_COPIED' }])
     expect(w.ledger.rolledBack.size).toBe(0)
+  })
+
+  it('spares a transaction of which a hand has committed another branch: it would be split for good', async () => {
+    const w = world()
+    Object.assign(w.shop.script, { markers: true })
+    w.prepare(w.gtrid(1))
+    w.prepare(w.gtrid(2))
+    w.shop.committed.add(gid({ gtrid: w.gtrid(1), bqual: 'shop' }))
+    const report = await w.pass()
+    expect(report).toMatchObject({ rolledBack: 1, unsettled: 0 })
+    expect(report.reported).toEqual([
+      { id: gid({ gtrid: w.gtrid(1), bqual: 'ledger' }), why: 'of a transaction split by hand' },
+    ])
+    expect([...w.ledger.rolledBack]).toEqual([gid({ gtrid: w.gtrid(2), bqual: 'ledger' })])
+    // It is still prepared, and counts as that.
+    expect(w.settlements.unsettled.gtrids()).toEqual(new Set([w.gtrid(1)]))
+  })
+
+  it('rule 8: rolls back without the word of a participant that cannot be asked, or never answers', async () => {
+    for (const silence of [
+      () => Promise.reject(new UnanimousError('PARTICIPANT_UNREACHABLE', 'shop: refused')),
+      () => new Promise<never>(() => undefined),
+    ]) {
+      const clock = new VirtualClock()
+      const w = world()
+      Object.assign(w.context, { clock })
+      w.shop.markersOf = silence
+      w.prepare(w.gtrid(1))
+      const report = w.pass()
+      await clock.advance(1_000)
+      expect(await report).toMatchObject({ rolledBack: 1, reported: [] })
+    }
+  })
+
+  it('settles some branches at a time, and ends only when all of them have ended', async () => {
+    const w = world()
+    let inFlight = 0
+    let most = 0
+    w.ledger.settle = async (xid) => {
+      inFlight += 1
+      most = Math.max(most, inFlight)
+      await new Promise((resolve) => setImmediate(resolve))
+      inFlight -= 1
+      if (xid.gtrid === w.gtrid(2)) throw new InvariantError('a test')
+      return { kind: 'answered' }
+    }
+    for (let sequence = 1; sequence <= 20; sequence += 1) w.prepare(w.gtrid(sequence))
+    await expect(w.pass()).rejects.toThrow('a test')
+    expect([inFlight, most]).toEqual([0, 4])
   })
 
   it('rule 2: settles nothing once the log is poisoned', async () => {
