@@ -136,7 +136,7 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '2',
     name: 'recovery settles on after a failed write',
     file: PASS,
-    find: '    if (context.log.poison !== undefined) break\n',
+    find: '    if (context.log.poison !== undefined) return\n',
     replace: '',
     test: [UNIT.pass, 'rule 2: settles nothing once the log is poisoned'],
   },
