@@ -21,7 +21,7 @@ import { openFileDecisionLog } from '../../src/log/open-log.ts'
 
 const PLACE = 'unanimous.test.many'
 /** Connections that prepare. */
-const LANES = 8
+const LANES = 16
 
 interface Ran {
   readonly code: number
@@ -180,12 +180,11 @@ async function prepareInLedger(ledger: pg.Client, gtrid: string): Promise<void> 
 
 /** MariaDB keeps a prepared branch with its session until that ends. */
 async function prepareInShop(url: string, gtrid: string): Promise<void> {
-  const shop = await createConnection({ uri: url })
+  const shop = await createConnection({ uri: url, multipleStatements: true })
   const xid = `'${gtrid}','shop',1`
-  await shop.query(`xa start ${xid}`)
-  await shop.query(`insert into entry values ('${gtrid}')`)
-  await shop.query(`xa end ${xid}`)
-  await shop.query(`xa prepare ${xid}`)
+  await shop.query(
+    `xa start ${xid}; insert into entry values ('${gtrid}'); xa end ${xid}; xa prepare ${xid}`,
+  )
   await shop.end()
 }
 
