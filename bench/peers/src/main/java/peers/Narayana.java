@@ -48,6 +48,8 @@ final class Narayana implements Peer {
                     .connectionProviderClass(database.driver())
                     .jdbcUrl(database.jdbcUrl())
                     .trackJdbcResources(false)
+                    // Else each transfer tells MySQL to leave autocommit, and to take it up again: two trips.
+                    .autoCommit(false)
                     .principal(new NamePrincipal(database.user()))
                     .credential(new SimplePassword(database.password())))));
     }
