@@ -39,13 +39,16 @@ export function signalTree(pid: number, name: 'SIGSTOP' | 'SIGCONT'): void {
 
 /**
  * SIGSTOP; resolves when nothing of the tree runs any more. On a loaded machine the threads of a server may
- * answer for a while longer: the signal takes effect when one of them is next scheduled.
+ * answer for a while longer: the signal takes effect when one of them is next scheduled. Until then a parent
+ * may add a child, which has to be told as well.
  */
 export async function stopTree(pid: number): Promise<void> {
-  signalTree(pid, 'SIGSTOP')
   const started = Date.now()
-  while (![pid, ...descendants(pid)].every(standsStill)) {
+  for (;;) {
+    const running = [pid, ...descendants(pid)].filter((member) => !standsStill(member))
+    if (running.length === 0) return
     if (Date.now() - started > LIMIT_MS) throw new Error(`process ${pid} does not stop`)
+    for (const member of running) signal(member, 'SIGSTOP')
     await sleep(2)
   }
 }

@@ -27,7 +27,7 @@ afterEach(async () => {
   await rm(root, { recursive: true })
 })
 
-describe('one owner', { timeout: 30_000 }, () => {
+describe('one owner', { timeout: 120_000 }, () => {
   it('refuses a second process, and tells it who holds the log', async () => {
     const owner = await holder()
     const refused = await new Child([directory]).line()
@@ -94,7 +94,7 @@ describe('one owner', { timeout: 30_000 }, () => {
   })
 })
 
-describe('the directory itself', { timeout: 30_000 }, () => {
+describe('the directory itself', { timeout: 120_000 }, () => {
   it('can be renamed', async () => {
     await (await holder()).kill()
     const moved = join(root, 'moved')
@@ -118,7 +118,7 @@ describe('the directory itself', { timeout: 30_000 }, () => {
   })
 })
 
-describe('on a real disk', { timeout: 30_000 }, () => {
+describe('on a real disk', { timeout: 120_000 }, () => {
   it('rolls, restarts and reads back', async () => {
     const options = { directory, allowUnsafeFileSystem: true, segmentBytes: SMALL_SEGMENT }
     const test = testLog(nodeFileSystem, { nextTurn: (run) => void setImmediate(run) })
@@ -141,7 +141,7 @@ describe('on a real disk', { timeout: 30_000 }, () => {
   })
 })
 
-describe('a reader without the lock', { timeout: 30_000 }, () => {
+describe('a reader without the lock', { timeout: 120_000 }, () => {
   it('sees no damage while batches and rolls are under way', async () => {
     const options = { directory, allowUnsafeFileSystem: true, segmentBytes: SMALL_SEGMENT }
     const test = testLog(nodeFileSystem, { nextTurn: (run) => void setImmediate(run) })
