@@ -187,7 +187,7 @@ describe('after a crash behind the decision', () => {
     expect([code, err]).toEqual([3, 'Next: unanimous recover\n'])
     expect(out).toContain('no process holds it')
     expect(out).toMatch(
-      /^1\.\w{8}-1 {2}transfer {2}unsettled {2}commit +\d+m?s {2}prepared {2}prepared {2}commit ledger and shop: the commit is logged$/m,
+      /^1\.\w{8}-1 {2}transfer {2}unsettled {2}commit +\d+m?s +prepared {2}prepared {2}commit ledger and shop: the commit is logged$/m,
     )
   })
 

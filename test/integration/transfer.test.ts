@@ -122,7 +122,11 @@ describe('commits', () => {
       tx.wallets.query('update wallet set balance = balance where id = 3'),
     )
     const pointsOfOne = ['begin:done', 'one-phase:before', 'one-phase:after']
-    expect(met).toEqual([...pointsOfOne, ...pointsOfOne])
+    // Points of the log stay: it writes nothing for these.
+    expect(met.filter((point) => !point.startsWith('recover:'))).toEqual([
+      ...pointsOfOne,
+      ...pointsOfOne,
+    ])
   })
 
   it('PostgreSQL only read, by itself: the other commits in one phase', async () => {
