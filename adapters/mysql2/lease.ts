@@ -60,7 +60,8 @@ export class Lease implements MysqlStatements {
       // XA START was refused, and so nothing was run: what is in its way may have a remedy.
       this.#session.said(opening)
       this.#host.begin().then(
-        () => this.#core.query(command),
+        // The driver's command has a `then` that throws: no promise may be resolved with it.
+        () => void this.#core.query(command),
         (refused: unknown) => this.#fail(command, refused),
       )
     })

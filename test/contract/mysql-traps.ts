@@ -309,6 +309,20 @@ export const statements: readonly ContractCase[] = [
     assert.equal(opened.pool().total, 1)
     assert.deepEqual(await ids(other), [1, 2])
   }),
+  contract(
+    'B: multipleStatements:true: what was left open is rolled back, and the first statement goes again',
+    async ({ opened, other }) => {
+      await opened.leak('BEGIN')
+      await opened.leak('INSERT INTO item VALUES (9, 9)')
+      const branch = branchOf(opened)
+      await opened.run(branch, INSERT)
+      evidenceOf(await branch.vote())
+      assert.deepEqual(await branch.commit(), { kind: 'answered' })
+      assert.equal(opened.pool().total, 1)
+      assert.deepEqual(await ids(other), [1])
+    },
+    { merges: true },
+  ),
   contract('E: a connection that the pool hands out inside a branch is refused', async (stage) => {
     const { opened } = stage
     await opened.leak("XA START 'leaked','x',1")
