@@ -148,6 +148,10 @@ export function sendFirst(session: Session, config: unknown, values: unknown): F
       if (cause === null || cause === undefined) resolve(result)
       else reject(errorOf(cause))
     }
+  }).catch((cause: Error) => {
+    // As the driver does: from the socket's stack to that of whoever asked.
+    Error.captureStackTrace(cause)
+    throw cause
   })
   session.takeOpening()
   session.submit(query)

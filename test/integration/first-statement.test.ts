@@ -31,6 +31,17 @@ it('a first statement has the time-out of its own, and its error', async () => {
   await refused(asked, { code: 'CONNECTION_LOST', outcome: 'rolled-back', hint: false })
 })
 
+it('the error of a first statement names the line that asked', async () => {
+  for (const values of [[], [1]]) {
+    const asked = coordinator.transaction(async (tx) => {
+      const cause: unknown = await tx.ledger.query('select nope', values).catch((e: unknown) => e)
+      expect((cause as Error).stack).toContain('first-statement.test')
+      throw cause
+    })
+    await refused(asked, { code: 'CALLBACK_FAILED', outcome: 'rolled-back', hint: false })
+  }
+})
+
 it('a name behind a begin that failed is prepared when it is asked for again', async () => {
   const client = await plain.ledger.connect()
   const session = new Session(client)
