@@ -8,7 +8,7 @@ import { Scope } from '../../../src/commit/scope.ts'
 import { UnanimousError } from '../../../src/errors.ts'
 import type { Failpoint } from '../../../src/failpoint.ts'
 import { InvariantError } from '../../../src/invariant.ts'
-import { failure, REFUSAL, world } from '../../support/commit-world.ts'
+import { failure, LIMITS, REFUSAL, world } from '../../support/commit-world.ts'
 
 type World = ReturnType<typeof world>
 
@@ -108,6 +108,7 @@ describe('what broke', () => {
     const w = world({}, { vote: REFUSAL })
     w.log.abort = () => Promise.resolve('commit')
     await expect(w.run(w.both)).rejects.toBeInstanceOf(InvariantError)
+    await expect(w.run(broken)).rejects.toBeInstanceOf(InvariantError)
   })
 
   it('as a thing that is no error is told as it is', async () => {
@@ -121,6 +122,18 @@ describe('what broke', () => {
     )
     expect(error).toMatchObject({ code: 'CALLBACK_FAILED', cause: 'out of stock' })
   })
+})
+
+it('a lost answer in one phase is looked for again until it is known', async () => {
+  const w = world({ onePhase: 'lost-applied', markers: true })
+  Object.assign(w.context, { limits: { ...LIMITS, settleMs: 30_000 } })
+  let looks = 0
+  w.ledger.proveOnePhase = async () => {
+    looks += 1
+    return looks === 1 ? { kind: 'look-again' } : { kind: 'committed', by: 'marker' }
+  }
+  await w.run((tx) => tx.ledger.work())
+  expect(looks).toBe(2)
 })
 
 describe('markers', () => {

@@ -5,6 +5,7 @@ import { loadDirectory, readSegment } from '../../../src/log/directory.ts'
 import type { FileSystem } from '../../../src/log/file-system.ts'
 import { PAGE_BYTES } from '../../../src/log/frame.ts'
 import { batchesBehind, verifyLog } from '../../../src/log/read-log.ts'
+import { isOutOfSpace } from '../../../src/log/segment-store.ts'
 import { FakeDisk } from '../../support/fake-disk.ts'
 import { commitOne, DIRECTORY, SMALLEST_SEGMENT, testLog } from '../../support/test-log.ts'
 
@@ -38,6 +39,11 @@ describe('a segment', () => {
       message: expect.stringContaining('changed its size'),
     })
   })
+})
+
+it('a failure that no file system knows is no full disk', () => {
+  expect(isOutOfSpace(new Error('ours'))).toBe(false)
+  expect(isOutOfSpace(Object.assign(new Error('full'), { code: 'EDQUOT' }))).toBe(true)
 })
 
 describe('behind damage', () => {

@@ -107,6 +107,13 @@ describe('a record', () => {
     if (answered) expect(bytes.length).toBeLessThanOrEqual(MAX_ANSWERED_BYTES)
   })
 
+  it('of an answer is of the type that the answer has', () => {
+    const servers = new ServerTable()
+    const answer = { gtrid: 'g', bqual: 'b', answer: 'committed', atMs: 0 } as const
+    const bytes = encodeRecord({ type: 'heuristic', ...answer }, servers)
+    expect(() => [...decodeRecords(bytes, servers)]).toThrow(/holds the answer committed/)
+  })
+
   it('names a participant only where its bqual does not', () => {
     const servers = new ServerTable()
     servers.assign('s', undefined)

@@ -3,7 +3,13 @@ import { describe, expect, it } from 'vitest'
 import { LogCorruptError } from '../../../src/errors.ts'
 import { InvariantError } from '../../../src/invariant.ts'
 import { MalformedError } from '../../../src/log/bytes.ts'
-import { encodeHeader, PAGE_BYTES, PAYLOAD_START, sealFrame } from '../../../src/log/frame.ts'
+import {
+  encodeHeader,
+  mergeCopies,
+  PAGE_BYTES,
+  PAYLOAD_START,
+  sealFrame,
+} from '../../../src/log/frame.ts'
 import { LogState } from '../../../src/log/log-state.ts'
 import { encodeRecord, type LogRecord } from '../../../src/log/record.ts'
 import { MAX_SERVERS } from '../../../src/log/record-limits.ts'
@@ -64,6 +70,12 @@ describe('what cannot be in a log of ours is damage', () => {
     expect(() => replayed(segment)).toThrow(LogCorruptError)
   })
 
+  it('an empty batch', async () => {
+    const segment = await segmentOf(1)
+    append(segment, {}, 'none')
+    expect(() => replayed(segment)).toThrow(/an empty batch/)
+  })
+
   it('more servers than one incarnation can name', () => {
     const state = new LogState(10)
     for (let index = 0; index < MAX_SERVERS; index += 1) {
@@ -79,6 +91,16 @@ describe('what cannot be in a log of ours is damage', () => {
     append(segment, {}, { type: 'commit', commit: pending?.record ?? transfer('x') })
     expect(() => replayed(segment)).toThrow(/decided twice/)
   })
+})
+
+it('two copies that differ in more places than can be tried are not put together', () => {
+  const [first, second] = [Buffer.alloc(9 * 512, 1), Buffer.alloc(9 * 512, 2)]
+  let tries = 0
+  const merged = mergeCopies(first, second, () => {
+    tries += 1
+    return undefined
+  })
+  expect([merged, tries]).toEqual([undefined, 0])
 })
 
 it('a mistake of ours is not called damage', async () => {
@@ -150,7 +172,7 @@ function replayed(segment: Buffer): ReplayedSegment {
 function append(
   segment: Buffer,
   wrong: { salt?: string; batch?: number; firstPage?: number; chain?: Buffer },
-  record: LogRecord = { type: 'server', index: 2, server: 'a third one' },
+  record: LogRecord | 'none' = { type: 'server', index: 2, server: 'a third one' },
 ): void {
   const { end, header, lastBatch } = replayed(segment)
   const page = end / PAGE_BYTES
@@ -163,7 +185,7 @@ function append(
     ...wrong,
   }
   const servers = stateOf(segment).servers
-  const encoded = encodeRecord(record, servers)
+  const encoded = record === 'none' ? Buffer.alloc(0) : encodeRecord(record, servers)
   const target = Buffer.alloc(PAGE_BYTES)
   encoded.copy(target, PAYLOAD_START)
   const { bytes } = sealFrame(target, place, encoded.length)

@@ -1,6 +1,11 @@
 /** The words that an operator reads at night: what each choice would do, and what happened before. */
 import { describe, expect, it } from 'vitest'
-import { answeredAdvice, choicesOf, resolutionAdvice } from '../../../src/recovery/advice.ts'
+import {
+  answeredAdvice,
+  choicesOf,
+  resolutionAdvice,
+  unseenAdvice,
+} from '../../../src/recovery/advice.ts'
 import { historyOf } from '../../../src/recovery/history.ts'
 import type { InspectedBranch, InspectedTransaction } from '../../../src/recovery/inspection.ts'
 
@@ -73,6 +78,11 @@ describe('what ending it by hand would do', () => {
 })
 
 describe('advice', () => {
+  it('leaves what no list has shown to the process that holds the log', () => {
+    const advice = unseenAdvice('not asked', { pid: 4121, host: 'pay-1', sinceMs: 0 })
+    expect(advice).toMatchObject({ action: 'leave', why: expect.stringContaining('4121') })
+  })
+
   it('reports what the log cannot speak for', () => {
     expect(resolutionAdvice('unrecorded').action).toBe('report')
     expect(answeredAdvice('heuristic-hazard')).toMatchObject({
