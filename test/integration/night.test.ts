@@ -8,9 +8,10 @@ import { join } from 'node:path'
 import { createPool, type RowDataPacket } from 'mysql2/promise'
 import { afterAll, afterEach, expect, it } from 'vitest'
 import { cliWorld } from '../support/cli-world.ts'
+import { expectPicture } from '../support/screenshot.ts'
 import { createDatabase, startMysqlFamily } from '../support/servers/index.ts'
 import { mysqlWish } from '../support/shared-servers.ts'
-import { Transcript } from '../support/transcript.ts'
+import { published, Transcript } from '../support/transcript.ts'
 
 const PAGE = 'docs/operations.md'
 // Ours alone: it goes down, and its XA branches are nobody else's.
@@ -34,6 +35,9 @@ it('a night: killed behind the decision, one database down', async () => {
   const screens = new Transcript(project)
   for (const words of [['status'], ['list'], ['show', id], ['recover']]) {
     expect(await screens.run(...words)).toBe(3)
+    const { out, err } = await project.coloured(...words)
+    const shown = published(`$ unanimous ${words.join(' ')}\n${out}${err}`, project.folder)
+    await expectPicture(`docs/images/${words[0]}.svg`, shown)
   }
   await screens.expectIn('README.md', 'screens')
   expect(await night.run('recover')).toBe(3)

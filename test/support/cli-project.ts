@@ -28,6 +28,8 @@ export interface CliProject {
   readonly folder: string
   write(name: string, text: string): Promise<void>
   cli(...args: readonly string[]): Promise<CliResult>
+  /** As on a terminal, with colours. */
+  coloured(...args: readonly string[]): Promise<CliResult>
   /** Runs a program of the project. */
   node(...args: readonly string[]): Promise<CliResult>
   /** Starts the command line and leaves the rest to the caller. */
@@ -59,6 +61,10 @@ await coordinator.transaction(async (tx) => {
 process.exit(0)
 `
 
+/** What a pipe gives: the command line decides by its stream. */
+const NO_COLOURS: NodeJS.ProcessEnv = { NO_COLOR: undefined, FORCE_COLOR: undefined }
+const COLOURS: NodeJS.ProcessEnv = { NO_COLOR: undefined, FORCE_COLOR: '1' }
+
 /** Call at the top of a test file. Removed after it. */
 export async function cliProject(): Promise<CliProject> {
   const parent = existsSync('/var/tmp') ? '/var/tmp' : tmpdir()
@@ -71,10 +77,10 @@ export async function cliProject(): Promise<CliProject> {
   await install(folder)
   await writeFile(join(folder, 'application.mjs'), APPLICATION)
 
-  const start = (args: readonly string[]): ChildProcess => {
+  const start = (args: readonly string[], env: NodeJS.ProcessEnv = NO_COLOURS): ChildProcess => {
     const child = spawn(process.execPath, [...args], {
       cwd: folder,
-      env: { ...process.env, NODE_OPTIONS: '', NO_COLOR: '', FORCE_COLOR: undefined },
+      env: { ...process.env, NODE_OPTIONS: '', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     running.add(child)
@@ -86,6 +92,7 @@ export async function cliProject(): Promise<CliProject> {
     folder,
     write: (name, text) => writeFile(join(folder, name), text),
     cli: (...args) => collect(start([main, ...args])),
+    coloured: (...args) => collect(start([main, ...args], COLOURS)),
     node: (...args) => collect(start(args)),
     spawnCli: (...args) => start([main, ...args]),
     async crashAt(point) {

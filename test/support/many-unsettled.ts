@@ -2,8 +2,11 @@
  * Very many transactions that a process left decided and prepared in both databases, the command line over
  * them in this process, and the bare statements that it is measured against.
  */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import {
   type Connection,
   createConnection,
@@ -13,6 +16,7 @@ import {
 import pg from 'pg'
 import { mysql } from '../../adapters/mysql2/index.ts'
 import { postgres } from '../../adapters/pg/index.ts'
+import { ROOT } from '../../scripts/source-tree.ts'
 import { runCli } from '../../src/cli/program.ts'
 import { systemClock, systemRandom } from '../../src/clock.ts'
 import { noFailpoints } from '../../src/failpoint.ts'
@@ -93,6 +97,15 @@ export class Unsettled {
     return { code, out, err }
   }
 
+  /** Runs the built command line as a process of its own: with the start of Node.js and all its modules. */
+  async process(...args: readonly string[]): Promise<void> {
+    const config = join(this.folder, 'process.config.mjs')
+    await writeFile(config, processConfig(this.log, this.ledgerUrl, this.shopUrl))
+    const main = join(ROOT, 'dist/src/cli/main.js')
+    const child = spawn(process.execPath, [main, ...args, '--config', config], { stdio: 'ignore' })
+    await once(child, 'exit')
+  }
+
   /** The listing queries alone, both at once, on connections that are there. */
   async listBare(): Promise<void> {
     await Promise.all([
@@ -119,6 +132,22 @@ export class Unsettled {
     await this.#bareShop.end()
     await Promise.all([this.#ledger.end(), this.#shop.end()])
   }
+}
+
+function processConfig(log: object, ledgerUrl: string, shopUrl: string): string {
+  const built = (path: string): string => pathToFileURL(join(ROOT, path)).href
+  return `import { createRequire } from 'node:module'
+import { mysql } from '${built('dist/adapters/mysql2/index.js')}'
+import { postgres } from '${built('dist/adapters/pg/index.js')}'
+const require = createRequire('${built('package.json')}')
+const ledger = new (require('pg').Pool)({ connectionString: '${ledgerUrl}' })
+const shop = require('mysql2/promise').createPool({ uri: '${shopUrl}' })
+export default {
+  log: ${JSON.stringify(log)},
+  participants: { ledger: postgres(ledger), shop: mysql(shop) },
+  close: () => Promise.all([ledger.end(), shop.end()]),
+}
+`
 }
 
 /**

@@ -64,7 +64,7 @@ export class Transcript {
 }
 
 /** What a page may show of a run on some machine; as long as the run's own, so that columns stay. */
-function published(text: string, folder: string): string {
+export function published(text: string, folder: string): string {
   return text
     .replaceAll(folder, '/srv/pay')
     .replace(/una1-[0-9a-hjkmnp-tv-z]{16}/g, 'una1-49c9tnn9bmwy16hm')
@@ -77,7 +77,8 @@ function published(text: string, folder: string): string {
     .replace(/ +$/gm, '')
 }
 
-function form(text: string): string {
+/** What two runs have in common. */
+export function form(text: string): string {
   return (
     text
       .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
