@@ -29,7 +29,7 @@ interface Inode {
 
 type NameChange =
   | { readonly kind: 'create'; readonly path: string; readonly inode: Inode }
-  | { readonly kind: 'rename'; readonly from: string; readonly to: string }
+  | { readonly kind: 'rename'; readonly from: string; readonly to: string; readonly inode: Inode }
   | { readonly kind: 'unlink'; readonly path: string }
 
 /** What may go wrong, as probabilities of one operation. */
@@ -116,8 +116,8 @@ export class SimDisk {
     return {
       self: { pid: 1, host: 'simulated' },
       open: (path, mode) => living(() => this.#open(path, mode, owner)),
-      rename: (from, to) => living(() => this.#change({ kind: 'rename', from, to }, from, owner)),
-      unlink: (path) => living(() => this.#change({ kind: 'unlink', path }, path, owner)),
+      rename: (from, to) => living(() => this.#change('rename', from, to, owner)),
+      unlink: (path) => living(() => this.#change('unlink', path, '', owner)),
       syncDirectory: (path) => living(() => this.#syncDirectory(path, owner)),
       list: (path) => living(() => this.#list(path)),
       makeDirectory: () => living(() => undefined),
@@ -235,14 +235,17 @@ export class SimDisk {
     })
   }
 
-  #change(change: NameChange, path: string, owner: Owner): Promise<void> {
+  #change(kind: 'rename' | 'unlink', path: string, to: string, owner: Owner): Promise<void> {
     const effect = (): void => {
-      if (!this.#names.has(path)) return
+      const inode = this.#names.get(path)
+      if (inode === undefined) return
+      const change: NameChange =
+        kind === 'unlink' ? { kind, path } : { kind, from: path, to, inode }
       this.#changes.push(change)
       applyChange(this.#names, change)
     }
     const there = this.#names.has(path)
-    return this.#do(`${change.kind} ${path}`, owner, effect, () => {
+    return this.#do(`${kind} ${path}`, owner, effect, () => {
       if (!there) throw failure('ENOENT', path)
     })
   }
@@ -308,10 +311,9 @@ function applyChange(names: Map<string, Inode>, change: NameChange): void {
   if (change.kind === 'create') names.set(change.path, change.inode)
   else if (change.kind === 'unlink') names.delete(change.path)
   else {
-    const inode = names.get(change.from)
-    if (inode === undefined) return
-    names.delete(change.from)
-    names.set(change.to, inode)
+    // The file that was renamed, also where what gave it its first name was lost.
+    if (names.get(change.from) === change.inode) names.delete(change.from)
+    names.set(change.to, change.inode)
   }
 }
 

@@ -611,6 +611,10 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     file: STORE,
     find: '    if (!isNew) await this.#seams.files.syncDirectory(this.#directory)\n',
     replace: '',
+    test: [
+      'test/unit/log/open-log.test.ts',
+      'no spare outlives a first segment whose name was not durable',
+    ],
   },
   {
     rule: 'log',

@@ -179,10 +179,11 @@ export class SimParticipant implements Participant<SimHandle>, ParticipantDefini
     })
   }
 
+  /** As the adapters: a fenced row stays for ever, or a delayed COMMIT would find its key free. */
   listMarkers(gtridPrefix: string, limit: number): Promise<readonly string[]> {
     return this.ask('list markers', () =>
-      [...this.home.server.markers.keys()]
-        .map((key) => key.slice(0, key.indexOf(':')))
+      [...this.home.server.markers]
+        .flatMap(([key, state]) => (state === 'committed' ? [key.slice(0, key.indexOf(':'))] : []))
         .filter((gtrid) => gtrid.startsWith(gtridPrefix))
         .slice(0, limit),
     )
