@@ -139,7 +139,8 @@ export class Oracle implements ServerObserver {
     const everywhere = holding.length === wrote.size
     const nowhere = holding.length === 0
     if (byHand !== undefined) {
-      if (!everywhere && !nowhere) concludeByHand(attempt)
+      // Who ends a branch by hand just before the log is lost leaves nothing that could tell.
+      if (!everywhere && !nowhere && !this.logLost) concludeByHand(attempt)
       return
     }
     const said = answer === undefined ? 'nothing' : `${answer.outcome} (${answer.code ?? 'ok'})`
