@@ -16,11 +16,6 @@ export const GAPS: readonly Gap[] = [
     reason: 'The kernel refuses fstat of an open file only when its disk is broken.',
   },
   {
-    file: 'src/recovery/inspect.ts',
-    code: 'found.get(gtrid) ?? []',
-    reason: 'Only transactions that were found are asked for: the type of a map does not know.',
-  },
-  {
     file: 'src/recovery/pass.ts',
     code: "case 'copy':",
     reason: 'A copy ends the pass before; it is named so that the switch has every kind.',
