@@ -148,10 +148,11 @@ export function sendFirst(session: Session, config: unknown, values: unknown): F
       if (cause === null || cause === undefined) resolve(result)
       else reject(errorOf(cause))
     }
-  }).catch((cause: Error) => {
+  }).catch((cause: unknown) => {
+    const error = errorOf(cause)
     // As the driver does: from the socket's stack to that of whoever asked.
-    Error.captureStackTrace(cause)
-    throw cause
+    Error.captureStackTrace(error)
+    throw error
   })
   session.takeOpening()
   session.submit(query)

@@ -41,7 +41,7 @@ export interface OnceOptions {
   /** The log is another process's, of the same root. */
   readonly sibling?: boolean
   /** Hears of branches that a hand has committed, while the log is open. */
-  onSplit?(found: readonly HeuristicCommit[]): Promise<void>
+  readonly onSplit?: (found: readonly HeuristicCommit[]) => Promise<void>
 }
 
 /** A branch that was settled. */

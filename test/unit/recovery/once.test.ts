@@ -54,7 +54,7 @@ describe('recover once', () => {
     shop.committed.add(gid({ gtrid: gtrid(1), bqual: 'shop' }))
     const { done } = await run({
       onSplit: async (found) => {
-        trace.push(`split ${found.map((one) => `${one.participant} ${one.bqual}`)}`)
+        trace.push(`split ${found.map((one) => `${one.participant} ${one.bqual}`).join()}`)
       },
     })
     expect(done).toMatchObject([{ gtrid: gtrid(2), did: 'rolled-back' }])
