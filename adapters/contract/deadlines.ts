@@ -3,7 +3,7 @@
  * and no wait is without an end.
  */
 import assert from 'node:assert/strict'
-import { type Branch, systemClock } from '../../src/adapter.ts'
+import { type Branch, errorOf, systemClock } from '../../src/adapter.ts'
 import { branchOf, type OpenOptions, pause, sealed } from './harness.ts'
 import { type ContractCase, contract, INSERT, ids, listed, type Stage, xidOf } from './stage.ts'
 
@@ -15,10 +15,7 @@ async function rolledBackUnder(
   branch: Branch,
   running: Promise<unknown>,
 ): Promise<'resolved' | Error> {
-  const ended = running.then(
-    () => 'resolved' as const,
-    (cause: unknown) => (cause instanceof Error ? cause : new Error(String(cause))),
-  )
+  const ended = running.then(() => 'resolved' as const, errorOf)
   await pause(100)
   assert.equal(branch.seal(sealed)?.code, 'WORK_STILL_RUNNING')
   const startedAt = systemClock.monotonic()

@@ -15,6 +15,7 @@ import {
   type Branch,
   type BranchEvidence,
   type BranchRequest,
+  errorOf,
   type IsolationLevel,
   LATE,
   messageOf,
@@ -274,7 +275,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     const answered = error !== undefined && (!sent || provesNoEffect(error, merged))
     if (this.#state === 'voting' && (answered || !sent)) {
       this.#state = 'refused'
-      if (error === undefined) this.#session?.destroy(asError(cause))
+      if (error === undefined) this.#session?.destroy(errorOf(cause))
       if (error?.errno === NO_TABLE) this.#home.forgetContact()
       const refusal = error === undefined ? connectionLost(cause) : refusalOf(error, cause)
       return { kind: 'refused', refusal }
@@ -303,8 +304,8 @@ export class MysqlBranch implements Branch<MysqlHandle> {
   #broken(cause: unknown): Error {
     if (this.#state === 'ended' || this.#state === 'uncertain') return this.#because()
     this.#gate.doom(connectionLost(cause))
-    this.#session?.destroy(asError(cause))
-    return asError(cause)
+    this.#session?.destroy(errorOf(cause))
+    return errorOf(cause)
   }
 
   /** For statements of ours, which go in trips of their own. */
@@ -330,7 +331,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
 
   #lose(cause: unknown): void {
     this.#state = 'uncertain'
-    this.#session?.destroy(asError(cause))
+    this.#session?.destroy(errorOf(cause))
   }
 
   #leave(how: 'release' | 'destroy'): void {
@@ -364,8 +365,4 @@ function marked(xid: Xid, markerSchema: string | undefined): readonly string[] {
 function connectionLost(cause: unknown): Refusal {
   const reason = `the connection was lost: ${messageOf(cause)}`
   return { code: 'CONNECTION_LOST', reason, retryable: true, cause }
-}
-
-function asError(cause: unknown): Error {
-  return cause instanceof Error ? cause : new Error(String(cause))
 }

@@ -7,6 +7,7 @@ import {
   type Capabilities,
   type Clock,
   type Decision,
+  errorOf,
   formatBqual,
   LATE,
   messageOf,
@@ -113,7 +114,7 @@ export async function enlist(
   try {
     return await inTime(home, prepareToBegin(home, session, request))
   } catch (cause) {
-    session.destroy(cause instanceof Error ? cause : new Error(messageOf(cause)))
+    session.destroy(errorOf(cause))
     return fail(cause)
   }
 }

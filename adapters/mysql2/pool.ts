@@ -14,7 +14,7 @@
  *     known to have begun it, nothing more is said: outside of a branch a statement would commit by
  *     itself.
  */
-import { type Clock, LATE, within } from '../../src/adapter.ts'
+import { type Clock, errorOf, LATE, within } from '../../src/adapter.ts'
 import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, saysTransactionOpen } from '../dialect/mysql-errors.ts'
 import type { MysqlConnection, MysqlPoolConnection, MysqlPromisePool } from './driver-types.ts'
@@ -99,7 +99,7 @@ export class Session {
     try {
       await beginAlone(this, this.inFewestTrips(opening))
     } catch (cause) {
-      this.destroy(cause instanceof Error ? cause : new Error(String(cause)))
+      this.destroy(errorOf(cause))
       throw cause
     }
   }

@@ -14,6 +14,7 @@ import {
   type BranchEvidence,
   type BranchRequest,
   type Decision,
+  errorOf,
   formatBqual,
   type IsolationLevel,
   LATE,
@@ -299,7 +300,7 @@ export class PgBranch implements Branch<PgHandle> {
     }
     // Only a packet that can prepare or commit leaves doubt behind.
     if (asked === 'voting') this.#lose(cause)
-    else this.#session?.destroy(asError(cause))
+    else this.#session?.destroy(errorOf(cause))
     return { kind: asked === 'voting' ? 'lost' : 'refused', refusal: connectionLost(cause) }
   }
 
@@ -345,8 +346,8 @@ export class PgBranch implements Branch<PgHandle> {
   #broken(cause: unknown): Error {
     if (this.#state === 'ended' || this.#state === 'uncertain') return this.#because()
     this.#gate.doom(connectionLost(cause))
-    this.#session?.destroy(asError(cause))
-    return asError(cause)
+    this.#session?.destroy(errorOf(cause))
+    return errorOf(cause)
   }
 
   async #begin(): Promise<void> {
@@ -365,7 +366,7 @@ export class PgBranch implements Branch<PgHandle> {
 
   #lose(cause: unknown): void {
     this.#state = 'uncertain'
-    this.#session?.destroy(asError(cause))
+    this.#session?.destroy(errorOf(cause))
   }
 
   #leave(how: 'release' | 'destroy'): void {
@@ -392,8 +393,4 @@ function connectionLost(cause: unknown): Refusal {
     retryable: true,
     cause,
   }
-}
-
-function asError(cause: unknown): Error {
-  return cause instanceof Error ? cause : new Error(String(cause))
 }

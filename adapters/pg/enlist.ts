@@ -7,6 +7,7 @@ import {
   type Capabilities,
   type Clock,
   type Decision,
+  errorOf,
   LATE,
   messageOf,
   type Seat,
@@ -124,7 +125,7 @@ export async function enlist(
     refuseOpenBlock(session)
     return await inTime(home, prepareToBegin(home, session, request, xid))
   } catch (cause) {
-    session.destroy(cause instanceof Error ? cause : new Error(messageOf(cause)))
+    session.destroy(errorOf(cause))
     return fail(cause)
   }
 }

@@ -10,7 +10,7 @@
  *  4. What begins a branch goes with whatever is said first, in one packet. If that is not known to
  *     have begun it, nothing more is said: without a BEGIN a statement would commit by itself.
  */
-import { type Clock, LATE, within } from '../../src/adapter.ts'
+import { type Clock, errorOf, LATE, within } from '../../src/adapter.ts'
 import { AS_TEXT, type PgPool, type PgPoolClient, type PgResult } from './driver-types.ts'
 
 export class Session {
@@ -69,7 +69,7 @@ export class Session {
       const results = await this.run([...opening, ...texts].join('; '))
       return texts.length === 0 ? results : results.slice(opening.length)
     } catch (cause) {
-      this.destroy(cause instanceof Error ? cause : new Error(String(cause)))
+      this.destroy(errorOf(cause))
       throw cause
     }
   }
