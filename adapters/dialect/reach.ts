@@ -2,7 +2,7 @@
  * Why no connection came: whether the server may answer in a moment, so that the same work is worth
  * another try. A wrong login or a database that is not there does not mend itself.
  */
-import { UnanimousError } from '../../src/adapter.ts'
+import { messageOf, TransactionError, UnanimousError } from '../../src/adapter.ts'
 
 /** Of the socket, by Node's names. A Unix socket is missing (ENOENT) while its server is down. */
 const SOCKET =
@@ -20,4 +20,19 @@ export function isOutOfReach(cause: unknown, codes: readonly (string | number)[]
   if (typeof cause !== 'object' || cause === null) return false
   const { code, errno } = cause as Partial<Record<string, unknown>>
   return [...SOCKET, ...codes].some((known) => known === code || known === errno)
+}
+
+/** A branch that did not come to be: in its own words where they are ours, with the server's otherwise. */
+export function enlistFailed(
+  participant: string,
+  gtrid: string,
+  cause: unknown,
+  retryable: boolean,
+): TransactionError {
+  const known = cause instanceof UnanimousError ? cause : undefined
+  return new TransactionError(
+    known?.code ?? 'ENLIST_FAILED',
+    known?.message ?? `${participant}: ${messageOf(cause)}`,
+    { outcome: 'rolled-back', gtrid, retryable, hint: known?.hint, cause },
+  )
 }

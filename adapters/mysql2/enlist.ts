@@ -10,19 +10,17 @@ import {
   errorOf,
   formatBqual,
   LATE,
-  messageOf,
   type Seat,
   type ServerIdentity,
   type Settlement,
   TransactionError,
-  UnanimousError,
   within,
   type Xid,
 } from '../../src/adapter.ts'
 import type { Interrupted } from '../dialect/interrupt.ts'
 import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, COMES_BACK, isTransient } from '../dialect/mysql-errors.ts'
-import { isOutOfReach } from '../dialect/reach.ts'
+import { enlistFailed, isOutOfReach } from '../dialect/reach.ts'
 import type { MysqlPromisePool } from './driver-types.ts'
 import { acquire, type Session } from './pool.ts'
 
@@ -170,16 +168,6 @@ export async function inTime<T>(
 
 /** Nothing was begun, or nothing is left of it. */
 export function notEnlisted(participant: string, gtrid: string, cause: unknown): TransactionError {
-  const known = cause instanceof UnanimousError ? cause : undefined
-  return new TransactionError(
-    known?.code ?? 'ENLIST_FAILED',
-    known?.message ?? `${participant}: ${messageOf(cause)}`,
-    {
-      outcome: 'rolled-back',
-      gtrid,
-      retryable: isTransient(asMysqlError(cause)) || isOutOfReach(cause, COMES_BACK),
-      hint: known?.hint,
-      cause,
-    },
-  )
+  const retryable = isTransient(asMysqlError(cause)) || isOutOfReach(cause, COMES_BACK)
+  return enlistFailed(participant, gtrid, cause, retryable)
 }

@@ -9,12 +9,10 @@ import {
   type Decision,
   errorOf,
   LATE,
-  messageOf,
   type Seat,
   type ServerIdentity,
   type Settlement,
   TransactionError,
-  UnanimousError,
   within,
   type Xid,
 } from '../../src/adapter.ts'
@@ -22,7 +20,7 @@ import type { Interrupted } from '../dialect/interrupt.ts'
 import { spreadLockTimeout } from '../dialect/lock-timeout.ts'
 import * as sql from '../dialect/postgres.ts'
 import { asPostgresError, COMES_BACK, isTransient } from '../dialect/postgres-errors.ts'
-import { isOutOfReach } from '../dialect/reach.ts'
+import { enlistFailed, isOutOfReach } from '../dialect/reach.ts'
 import type { PgPool } from './driver-types.ts'
 import { acquire, type Session } from './pool.ts'
 
@@ -198,16 +196,6 @@ function refuseOpenBlock(session: Session): void {
 
 /** Nothing was begun, or nothing is left of it. */
 export function notEnlisted(participant: string, gtrid: string, cause: unknown): TransactionError {
-  const known = cause instanceof UnanimousError ? cause : undefined
-  return new TransactionError(
-    known?.code ?? 'ENLIST_FAILED',
-    known?.message ?? `${participant}: ${messageOf(cause)}`,
-    {
-      outcome: 'rolled-back',
-      gtrid,
-      retryable: isTransient(asPostgresError(cause)) || isOutOfReach(cause, COMES_BACK),
-      hint: known?.hint,
-      cause,
-    },
-  )
+  const retryable = isTransient(asPostgresError(cause)) || isOutOfReach(cause, COMES_BACK)
+  return enlistFailed(participant, gtrid, cause, retryable)
 }
