@@ -35,7 +35,6 @@ export interface Incarnation {
   readonly nonce: string
 }
 
-/** Not to be changed: gtrids of one incarnation share it. */
 export interface ParsedGtrid {
   readonly logId: string
   readonly incarnation: Incarnation
@@ -53,7 +52,6 @@ const LOG_ID_DIGITS = 16
 const NONCE_DIGITS = 8
 const GTRID =
   /^una1-([0-9a-hjkmnp-tv-z]{16})-([1-9a-z][0-9a-z]{0,7})\.([0-9a-hjkmnp-tv-z]{8})-([0-9a-z]{1,11})$/
-const SEQUENCE = /^[0-9a-z]{1,11}$/
 const LOG_ID = /^[0-9a-hjkmnp-tv-z]{16}$/
 const NAME = /^[A-Za-z][A-Za-z0-9_-]*$/
 
@@ -86,24 +84,16 @@ export function formatGtrid(parsed: ParsedGtrid): string {
   return text
 }
 
-/** Of the gtrid that was read last: those of an incarnation come by the thousand, one behind the other. */
-let lastRead = { prefix: '', logId: '', incarnation: { epoch: 0, nonce: '' } }
-
 /** Reads a gtrid; `undefined` for anything that this project did not spell. */
 export function parseGtrid(text: string): ParsedGtrid | undefined {
-  const { prefix } = lastRead
-  if (prefix !== '' && text.startsWith(prefix)) {
-    const digits = text.slice(prefix.length)
-    if (!SEQUENCE.test(digits)) return undefined
-    const { logId, incarnation } = lastRead
-    return { logId, incarnation, sequence: Number.parseInt(digits, 36) }
-  }
   const match = GTRID.exec(text)
   if (match === null) return undefined
   const [, logId = '', epoch = '', nonce = '', sequence = ''] = match
-  const incarnation = { epoch: Number.parseInt(epoch, 36), nonce }
-  lastRead = { prefix: text.slice(0, text.length - sequence.length), logId, incarnation }
-  return { logId, incarnation, sequence: Number.parseInt(sequence, 36) }
+  return {
+    logId,
+    incarnation: { epoch: Number.parseInt(epoch, 36), nonce },
+    sequence: Number.parseInt(sequence, 36),
+  }
 }
 
 /** Orders gtrids of one log as their transactions began. */
