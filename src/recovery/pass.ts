@@ -6,8 +6,9 @@
  *   3. live transactions
  *   4. decisions, one by one as branches ask for them
  *   5. the plan: protocol/resolution.ts, where the order 2-3-4 is argued (rule 5)
- *   6. what would be rolled back, and has committed elsewhere by a hand, is spared: for a person
- *   7. each branch is settled, some at a time; an answer goes to the log
+ *   6. what is decided is settled, some branches at a time; an answer goes to the log
+ *   7. what is undecided is rolled back, unless another branch of it has committed by a hand: that is
+ *      left to a person. Last, for it is the others that are asked, and one of them may be down (rule 8).
  *
  * Rule 2: nothing is settled once the log is poisoned. Rule 6: passes go on for ever, for a PREPARE
  * that was queued in a server can appear after its client died. Rule 8: a pass concerns one
@@ -92,24 +93,13 @@ async function pass(context: RecoveryContext, participant: Participant): Promise
   const tally = { committed: 0, rolledBack: 0, unsettled: 0 }
   const notRolledBack = new Set<string>()
   const reported: Reported[] = []
-  const spared = await splitByHand(context, participant, plan)
-  await someAtATime(plan, IN_FLIGHT, async (resolution) => {
-    if (context.log.poison !== undefined) return
+  const undecided = plan.filter((resolution) => resolution.kind === 'rollback')
+  await someAtATime(context, plan, async (resolution) => {
     switch (resolution.kind) {
       case 'commit':
       case 'absent':
         if (await commitBranch(context, participant, resolution)) tally.committed += 1
         else tally.unsettled += 1
-        break
-      case 'rollback':
-        if (spared.has(resolution.xid.gtrid)) {
-          reported.push({ id: resolution.branch.id, why: 'of a transaction split by hand' })
-          notRolledBack.add(resolution.xid.gtrid)
-        } else if (await rollBack(context, participant, resolution.xid)) tally.rolledBack += 1
-        else {
-          tally.unsettled += 1
-          notRolledBack.add(resolution.xid.gtrid)
-        }
         break
       case 'orphan':
         if (await isSiblings(context, resolution.branch)) break
@@ -121,11 +111,23 @@ async function pass(context: RecoveryContext, participant: Participant): Promise
       case 'unrecorded':
         reported.push({ id: resolution.branch.id, why: 'missing in its commit record' })
         break
+      case 'rollback':
       case 'copy':
       case 'live':
       case 'foreign':
       case 'neighbour':
         break
+    }
+  })
+  const spared = await splitByHand(context, participant, undecided)
+  await someAtATime(context, undecided, async ({ branch, xid }) => {
+    if (spared.has(xid.gtrid)) {
+      reported.push({ id: branch.id, why: 'of a transaction split by hand' })
+      notRolledBack.add(xid.gtrid)
+    } else if (await rollBack(context, participant, xid)) tally.rolledBack += 1
+    else {
+      tally.unsettled += 1
+      notRolledBack.add(xid.gtrid)
     }
   })
   if (context.log.poison === undefined) followed.passed(participant.name, mark, notRolledBack)
@@ -135,15 +137,15 @@ async function pass(context: RecoveryContext, participant: Participant): Promise
 /** While a server ends one branch, what its last answer means is worked out, and the next verb waits. */
 const IN_FLIGHT = 4
 
-/** Rejects when what had begun has ended. */
+/** Rejects when what had begun has ended. Begins nothing more once the log is poisoned (rule 2). */
 async function someAtATime<T>(
+  { log }: RecoveryContext,
   items: readonly T[],
-  width: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
   const left = items.values()
-  const lanes = Array.from({ length: width }, async () => {
-    for (const item of left) await work(item)
+  const lanes = Array.from({ length: IN_FLIGHT }, async () => {
+    for (const item of left) if (log.poison === undefined) await work(item)
   })
   const ends = await Promise.allSettled(lanes)
   for (const end of ends) if (end.status === 'rejected') throw end.reason
@@ -156,12 +158,12 @@ const WITNESS_MS = 1_000
 async function splitByHand(
   context: RecoveryContext,
   participant: Participant,
-  plan: readonly Resolution<PreparedBranch>[],
+  undecided: readonly { readonly xid: Xid }[],
 ): Promise<ReadonlySet<string>> {
   if (context.log.poison !== undefined) return new Set()
-  const undecided = plan.flatMap((one) => (one.kind === 'rollback' ? [one.xid.gtrid] : []))
+  const gtrids = undecided.map(({ xid }) => xid.gtrid)
   const others = [...context.registry.values()].filter((one) => one !== participant)
-  const found = await heuristicCommits(others, undecided, context.clock, WITNESS_MS)
+  const found = await heuristicCommits(others, gtrids, context.clock, WITNESS_MS)
   if (found.length > 0) await context.onSplit?.(found)
   return new Set(found.map(({ gtrid }) => gtrid))
 }

@@ -136,8 +136,8 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '2',
     name: 'recovery settles on after a failed write',
     file: PASS,
-    find: '    if (context.log.poison !== undefined) return\n',
-    replace: '',
+    find: 'if (log.poison === undefined) await work(item)',
+    replace: 'await work(item)',
     test: [UNIT.pass, 'rule 2: settles nothing once the log is poisoned'],
   },
   {

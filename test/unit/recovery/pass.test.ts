@@ -263,6 +263,21 @@ describe('a pass of recovery', () => {
     expect(w.settlements.unsettled.gtrids()).toEqual(new Set([w.gtrid(1)]))
   })
 
+  it('rule 8: commits what is decided without waiting for the word of another participant', async () => {
+    const w = world()
+    const decided = gid({ gtrid: w.gtrid(2), bqual: 'ledger' })
+    let seen: boolean | undefined
+    w.shop.markersOf = async () => {
+      seen = w.ledger.committed.has(decided)
+      return []
+    }
+    w.prepare(w.gtrid(1))
+    w.prepare(w.gtrid(2))
+    w.logCommit(w.gtrid(2))
+    expect(await w.pass()).toMatchObject({ committed: 1, rolledBack: 1 })
+    expect(seen).toBe(true)
+  })
+
   it('rule 8: rolls back without the word of a participant that cannot be asked, or never answers', async () => {
     for (const silence of [
       () => Promise.reject(new UnanimousError('PARTICIPANT_UNREACHABLE', 'shop: refused')),
