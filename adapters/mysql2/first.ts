@@ -40,6 +40,7 @@ export function mergesFirst(session: Session): boolean {
  */
 export function sendFirst(
   session: Session,
+  opening: readonly string[],
   command: MysqlCommand,
   notBegun: (cause: unknown) => void,
 ): void {
@@ -47,7 +48,6 @@ export function sendFirst(
   const core = session.connection.connection as FormattingCore
   core._resolveNamedPlaceholders(own)
   const sql = core.format(own.sql, own.values ?? [], own.namedPlaceholders)
-  const opening = session.opening ?? []
   const count = opening.length
   let answers = 0
   const Query = own.constructor as QueryClass

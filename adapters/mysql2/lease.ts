@@ -55,7 +55,7 @@ export class Lease implements MysqlStatements {
     if (instead !== undefined) Object.assign(command, { sql: instead, values: undefined })
     const { opening } = this.#session
     if (opening === undefined) return this.#core.query(command)
-    sendFirst(this.#session, command, (cause) => {
+    sendFirst(this.#session, opening, command, (cause) => {
       if (asMysqlError(cause) === undefined) return this.#fail(command, this.#host.notBegun(cause))
       // XA START was refused, and so nothing was run: what is in its way may have a remedy.
       this.#session.said(opening)

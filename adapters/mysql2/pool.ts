@@ -14,7 +14,7 @@
  *     known to have begun it, nothing more is said: outside of a branch a statement would commit by
  *     itself.
  */
-import { type Clock, errorOf, LATE, within } from '../../src/adapter.ts'
+import { type Clock, errorOf, invariant, LATE, within } from '../../src/adapter.ts'
 import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, saysTransactionOpen } from '../dialect/mysql-errors.ts'
 import type { MysqlConnection, MysqlPoolConnection, MysqlPromisePool } from './driver-types.ts'
@@ -94,7 +94,7 @@ export class Session {
   /** Says alone what begins the branch. */
   async begin(): Promise<void> {
     const opening = this.#opening
-    if (opening === undefined) return
+    invariant(opening !== undefined, 'what begins a branch is said once')
     this.#opening = undefined
     try {
       await beginAlone(this, this.inFewestTrips(opening))

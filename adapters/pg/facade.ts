@@ -152,7 +152,7 @@ function send(host: FacadeHost, text: unknown, config: unknown, values: unknown)
   return ask(host, text, (session) =>
     session.opening === undefined
       ? session.client.query(plain, given)
-      : askFirst(host, session, plain, given),
+      : askFirst(host, session, session.opening, plain, given),
   )
 }
 
@@ -160,10 +160,10 @@ function send(host: FacadeHost, text: unknown, config: unknown, values: unknown)
 async function askFirst(
   host: FacadeHost,
   session: Session,
+  opening: readonly string[],
   config: unknown,
   values: unknown,
 ): Promise<PgResult | readonly PgResult[]> {
-  const { opening = [] } = session
   const first = sendFirst(session, config, values)
   if (first !== undefined) {
     try {

@@ -8,7 +8,7 @@
  * itself. The driver sees one query, whose answer is the statement's: what the opening answers is
  * swallowed here.
  */
-import { errorOf } from '../../src/adapter.ts'
+import { errorOf, invariant } from '../../src/adapter.ts'
 import type { PgResult } from './driver-types.ts'
 import type { Session } from './pool.ts'
 
@@ -138,7 +138,9 @@ export interface First {
 export function sendFirst(session: Session, config: unknown, values: unknown): First | undefined {
   const FirstQuery = classOf(session)
   if (FirstQuery === undefined) return undefined
-  const query = new FirstQuery(session.opening ?? [], config, values)
+  const { opening } = session
+  invariant(opening !== undefined, 'a first statement goes with what begins its branch')
+  const query = new FirstQuery(opening, config, values)
   // The client asks whatever it is given for it.
   if (typeof config === 'object' && config !== null && 'query_timeout' in config) {
     query.query_timeout = config.query_timeout

@@ -10,7 +10,7 @@
  *  4. What begins a branch goes with whatever is said first, in one packet. If that is not known to
  *     have begun it, nothing more is said: without a BEGIN a statement would commit by itself.
  */
-import { type Clock, errorOf, LATE, within } from '../../src/adapter.ts'
+import { type Clock, errorOf, invariant, LATE, within } from '../../src/adapter.ts'
 import { AS_TEXT, type PgPool, type PgPoolClient, type PgResult } from './driver-types.ts'
 
 export class Session {
@@ -43,9 +43,10 @@ export class Session {
     return this.#opening
   }
 
-  /** It is being said, by whoever took it. */
+  /** It is being said, by whoever took it. Not said, or said twice, it would leave statements to commit alone. */
   takeOpening(): readonly string[] {
-    const opening = this.#opening ?? []
+    const opening = this.#opening
+    invariant(opening !== undefined, 'what begins a branch is said once')
     this.#opening = undefined
     return opening
   }

@@ -3,8 +3,11 @@
  * Each test is named after its cause.
  */
 import { afterAll, beforeEach, expect, it } from 'vitest'
+import type { MysqlPromisePool } from '../../adapters/mysql2/driver-types.ts'
+import { acquire } from '../../adapters/mysql2/pool.ts'
 import { sendFirst } from '../../adapters/pg/first.ts'
 import { Session } from '../../adapters/pg/pool.ts'
+import { LATE, systemClock } from '../../src/adapter.ts'
 import { openWorld } from '../support/ambient-world.ts'
 import { refused } from '../support/refused.ts'
 
@@ -14,12 +17,15 @@ afterAll(() => world.close())
 beforeEach(() => world.empty())
 
 it('a first text that the server cannot parse takes the begin of the branch with it', async () => {
+  let heard: unknown
   const asked = coordinator.transaction(async (tx) => {
     await tx.shop.query('insert into item values (1, 1)')
-    await expect(tx.ledger.query('selec 1')).rejects.toMatchObject({ code: '42601', position: '1' })
+    heard = await tx.ledger.query('selec 1').catch((cause: unknown) => cause)
     await tx.ledger.query('insert into item values (1, 1)')
   })
   await refused(asked, { code: 'CALLBACK_FAILED', outcome: 'rolled-back', hint: false })
+  // Outside of the callback: whatever throws there is CALLBACK_FAILED.
+  expect(heard).toMatchObject({ code: '42601', position: '1' })
   expect(await world.ids()).toEqual([[], []])
 })
 
@@ -33,12 +39,13 @@ it('a first statement has the time-out of its own, and its error', async () => {
 
 it('the error of a first statement names the line that asked', async () => {
   for (const values of [[], [1]]) {
+    let heard: unknown
     const asked = coordinator.transaction(async (tx) => {
-      const cause: unknown = await tx.ledger.query('select nope', values).catch((e: unknown) => e)
-      expect((cause as Error).stack).toContain('first-statement.test')
-      throw cause
+      heard = await tx.ledger.query('select nope', values).catch((cause: unknown) => cause)
+      throw heard
     })
     await refused(asked, { code: 'CALLBACK_FAILED', outcome: 'rolled-back', hint: false })
+    expect((heard as Error).stack).toContain('first-statement.test')
   }
 })
 
@@ -53,4 +60,18 @@ it('a name behind a begin that failed is prepared when it is asked for again', a
   await client.query('ROLLBACK')
   expect((await client.query<{ n: number }>(named)).rows).toEqual([{ n: 1 }])
   session.release()
+})
+
+it('a begin that was said already is not passed over in silence: what follows would commit alone', async () => {
+  const postgres = new Session(await plain.ledger.connect())
+  postgres.opens(['BEGIN'])
+  await postgres.begin()
+  await expect(postgres.begin()).rejects.toThrow('said once')
+  postgres.destroy(new Error('the test has ended'))
+  const mysql = await acquire(plain.shop as unknown as MysqlPromisePool, systemClock, 10_000)
+  if (mysql === LATE) throw new Error('no connection came')
+  mysql.opens(['BEGIN'], 'MySQL')
+  await mysql.begin()
+  await expect(mysql.begin()).rejects.toThrow('said once')
+  mysql.destroy(new Error('the test has ended'))
 })
