@@ -374,7 +374,10 @@ export class PgBranch implements Branch<PgHandle> {
     this.#state = 'ended'
     if (session === undefined) return
     if (how === 'release' && session.lost === undefined) {
-      if (this.#physical !== undefined) this.#physical.heardMs = this.#home.clock.monotonic()
+      // Nothing was said on it, and so nothing was heard, if its opening is still to be said.
+      if (this.#physical !== undefined && session.opening === undefined) {
+        this.#physical.heardMs = this.#home.clock.monotonic()
+      }
       session.release()
     } else session.destroy(session.lost ?? new Error('the branch was rolled back'))
   }
