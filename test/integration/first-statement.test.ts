@@ -3,7 +3,6 @@
  * Each test is named after its cause.
  */
 import { afterAll, beforeEach, expect, it } from 'vitest'
-import type { MysqlPromisePool } from '../../adapters/mysql2/driver-types.ts'
 import { acquire } from '../../adapters/mysql2/pool.ts'
 import { sendFirst } from '../../adapters/pg/first.ts'
 import { Session } from '../../adapters/pg/pool.ts'
@@ -68,7 +67,7 @@ it('a begin that was said already is not passed over in silence: what follows wo
   await postgres.begin()
   await expect(postgres.begin()).rejects.toThrow('said once')
   postgres.destroy(new Error('the test has ended'))
-  const mysql = await acquire(plain.shop as unknown as MysqlPromisePool, systemClock, 10_000)
+  const mysql = await acquire(plain.shop, systemClock, 10_000)
   if (mysql === LATE) throw new Error('no connection came')
   mysql.opens(['BEGIN'], 'MySQL')
   await mysql.begin()
