@@ -1,63 +1,19 @@
 /** Joining, savepoints, hooks and the explicit form, over participants and a log in memory. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { systemClock } from '../../../src/clock.ts'
-import { createAmbient } from '../../../src/commit/ambient.ts'
-import type { CommitContext } from '../../../src/commit/context.ts'
 import type { TransactionVerbs } from '../../../src/commit/handles.ts'
 import { joinTransaction } from '../../../src/commit/join.ts'
 import { checkOptions, type TransactionOptions } from '../../../src/commit/options.ts'
 import { Running, runTransaction } from '../../../src/commit/run.ts'
 import { TransactionError } from '../../../src/errors.ts'
-import { Events } from '../../../src/events.ts'
-import { noFailpoints } from '../../../src/failpoint.ts'
-import { Announcements } from '../../../src/participant/announcements.ts'
-import { Budget, completeBudget } from '../../../src/participant/budget.ts'
-import { LiveSet } from '../../../src/participant/live.ts'
-import { MarkerCollector } from '../../../src/participant/marker-collector.ts'
-import { createRegistry } from '../../../src/participant/registry.ts'
-import { Seats } from '../../../src/participant/seats.ts'
-import { Settlements } from '../../../src/participant/settle.ts'
-import { Phases } from '../../../src/tracing.ts'
-import { type FakeHandle, FakeParticipant } from '../../support/fake-participant.ts'
-import { MemoryLog } from '../../support/memory-log.ts'
+import { world as commitWorld } from '../../support/commit-world.ts'
+import type { FakeHandle } from '../../support/fake-participant.ts'
 
 type Tx = TransactionVerbs & { readonly ledger: FakeHandle; readonly shop: FakeHandle }
 
 function world() {
-  const trace: string[] = []
-  const events = new Events()
-  const ledger = new FakeParticipant(trace)
-  const shop = new FakeParticipant(trace)
-  const registry = createRegistry({ ledger, shop }, systemClock, events)
-  const log = new MemoryLog(trace)
-  const live = new LiveSet()
-  const markers = new MarkerCollector(registry, systemClock)
-  const ambient = createAmbient()
-  const settlements = new Settlements(log, events, systemClock, (gtrid, names) =>
-    markers.collect(gtrid, names),
-  )
-  const context: CommitContext = {
-    registry,
-    log,
-    live,
-    markers,
-    ambient,
-    events,
-    settlements,
-    budget: new Budget(completeBudget(), settlements.unsettled, events),
-    announcements: new Announcements(registry, log),
-    seats: new Seats(),
-    phases: new Phases(systemClock),
-    clock: systemClock,
-    failpoints: noFailpoints,
-    limits: { timeoutMs: 5_000, acquireMs: 100, forceMs: 100, settleMs: 100 },
-    stop: (cause) => {
-      throw cause
-    },
-    stopped: () => undefined,
-    nudge: () => undefined,
-  }
+  const { context, ...parts } = commitWorld()
+  const { registry, ambient } = context
   const check = (options: TransactionOptions) =>
     checkOptions(options, new Set(['ledger', 'shop']), 5_000)
   const run = <T>(work: (tx: Tx) => Promise<T> | T, options: TransactionOptions = {}) => {
@@ -73,7 +29,7 @@ function world() {
     outside: (work) => ambient.run(undefined, work),
   }) as FakeHandle
   const begin = (options: TransactionOptions = {}) => Running.begin(context, check(options))
-  return { trace, events, ledger, shop, live, ambient, run, begin, pool }
+  return { ...parts, ambient, run, begin, pool }
 }
 
 const failure = (promise: Promise<unknown>): Promise<unknown> =>
