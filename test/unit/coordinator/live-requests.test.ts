@@ -237,19 +237,33 @@ describe('drain', () => {
   })
 
   it('turns no commit back whose force is in flight', async () => {
+    const drainMs = 17
     let go: () => void = () => undefined
     let handed = false
-    const { ask, ledger, shop, transfer } = await world({}, (name) => {
+    let late = false
+    const failpoints: Failpoints = (name) => {
       if (name !== 'decide:before') return undefined
       handed = true
       return new Promise<void>((resolve) => {
         go = resolve
       })
-    })
+    }
+    // The drain has given up waiting when this very timer has fired: nothing else says so from outside.
+    const clock: Clock = {
+      ...systemClock,
+      timer: (delayMs, fire, holds) => {
+        const over = () => {
+          fire()
+          if (delayMs === drainMs) late = true
+        }
+        return systemClock.timer(delayMs, over, holds)
+      },
+    }
+    const { ask, ledger, shop, transfer } = await world({}, failpoints, { clock })
     const transferred = transfer()
     await expect.poll(() => handed).toBe(true)
-    const drained = ask('drain', { drainMs: 0 })
-    await expect.poll(async () => (await ask('status', {})).state).toBe('draining')
+    const drained = ask('drain', { drainMs })
+    await expect.poll(() => late).toBe(true)
     go()
     await transferred
     expect(await drained).toEqual({ ended: 0, aborted: 0, running: 0, left: 0 })
