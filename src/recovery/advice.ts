@@ -68,19 +68,19 @@ const URGENCY: readonly Action[] = ['report', 'commit', 'roll back', 'prove', 'l
 
 /** For a whole transaction: its most urgent action, and all of them with their reasons. */
 export function transactionAdvice(branches: readonly InspectedBranch[]): Advice {
-  const open = branches.filter(
-    ({ answer, advice }) => answer === undefined || advice.action !== 'leave',
-  )
+  const open = branches
+    .filter(({ answer, advice }) => answer === undefined || advice.action !== 'leave')
+    .toSorted(byUrgency)
   const [first] = open
   if (first === undefined) return { action: 'leave', why: 'every branch has committed' }
   const groups: InspectedBranch[][] = []
-  for (const each of open.toSorted(byUrgency)) {
+  for (const each of open) {
     const same = groups.find(([one]) => one !== undefined && isSame(one.advice, each.advice))
     if (same === undefined) groups.push([each])
     else same.push(each)
   }
   const parts = groups.map((its) => `${its[0]?.advice.action} ${names(its)}: ${its[0]?.advice.why}`)
-  return { action: groups[0]?.[0]?.advice.action ?? first.advice.action, why: parts.join('; ') }
+  return { action: first.advice.action, why: parts.join('; ') }
 }
 
 function isSame(one: Advice, other: Advice): boolean {

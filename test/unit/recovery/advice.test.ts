@@ -4,6 +4,7 @@ import {
   answeredAdvice,
   choicesOf,
   resolutionAdvice,
+  transactionAdvice,
   unseenAdvice,
 } from '../../../src/recovery/advice.ts'
 import { historyOf } from '../../../src/recovery/history.ts'
@@ -81,6 +82,18 @@ describe('advice', () => {
   it('leaves what no list has shown to the process that holds the log', () => {
     const advice = unseenAdvice('not asked', { pid: 4121, host: 'pay-1', sinceMs: 0 })
     expect(advice).toMatchObject({ action: 'leave', why: expect.stringContaining('4121') })
+  })
+
+  it('for the whole is the most urgent of its branches, and all of them in that order', () => {
+    const { branches } = transaction(
+      'commit',
+      { advice: { action: 'prove', why: 'gone' } },
+      { advice: { action: 'commit', why: 'logged' } },
+    )
+    expect(transactionAdvice(branches)).toEqual({
+      action: 'commit',
+      why: 'commit shop: logged; prove ledger: gone',
+    })
   })
 
   it('reports what the log cannot speak for', () => {

@@ -6,12 +6,21 @@ import { noFailpoints } from '../../../src/failpoint.ts'
 import { InvariantError } from '../../../src/invariant.ts'
 import type { CommitRecord, LogSnapshot, PendingDecision } from '../../../src/log/decision-log.ts'
 import { createRegistry } from '../../../src/participant/registry.ts'
-import { inspect } from '../../../src/recovery/inspect.ts'
+import {
+  type Choice,
+  type InspectOptions,
+  inspect,
+  narrowed,
+  survey,
+} from '../../../src/recovery/inspect.ts'
 import { recoverOnce } from '../../../src/recovery/once.ts'
 import { formatGtrid } from '../../../src/xid.ts'
 import { FakeParticipant, gid, SERVER } from '../../support/fake-participant.ts'
 import { MemoryLog } from '../../support/memory-log.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
+
+/** What the log holds, one reading after the other. */
+type Readings = readonly (readonly PendingDecision[])[]
 
 function world() {
   const [ledger, shop] = [new FakeParticipant([]), new FakeParticipant([])]
@@ -30,8 +39,8 @@ function world() {
     decidedAtMs: 0,
     branches: [{ participant: name, bqual: name, server: SERVER, marker: false }],
   })
-  /** Looks at a log that holds these, one after the other. */
-  const look = (...readings: readonly (readonly PendingDecision[])[]) => {
+  /** Of a look at a log that holds these, one after the other. */
+  const options = (...readings: Readings): InspectOptions => {
     let reading = 0
     const readLog = async (): Promise<LogSnapshot> => {
       const pending = readings[Math.min(reading, readings.length - 1)] ?? []
@@ -39,11 +48,12 @@ function world() {
       const standing = () => 'older' as const
       return { logId: log.logId, pending, operators: [], standing, owner: undefined }
     }
-    return inspect({ registry, clock, readLog, answerMs: 1_000 })
+    return { registry, clock, readLog, answerMs: 1_000 }
   }
+  const look = (...readings: Readings) => inspect(options(...readings))
   const recover = () =>
     recoverOnce({ registry, log, events, failpoints: noFailpoints, clock }, { waitMs: 0 })
-  return { ledger, shop, clock, log, gtrid, prepare, record, look, recover }
+  return { ledger, shop, clock, log, gtrid, prepare, record, options, look, recover }
 }
 
 describe('a look', () => {
@@ -103,6 +113,14 @@ describe('a look', () => {
     await expect(look()).rejects.toBeInstanceOf(InvariantError)
   })
 
+  it('takes a marker whose branch has not committed so far for no hand', async () => {
+    const { look, ledger, shop, gtrid, prepare } = world()
+    shop.script.markers = true
+    shop.markersOf = async (ids) => ids.map((id) => ({ gtrid: id, bqual: 'shop', state: 'open' }))
+    prepare(ledger, gtrid(1))
+    expect((await look()).transactions).toMatchObject([{ advice: { action: 'roll back' } }])
+  })
+
   it('reports a branch that its logged commit does not name', async () => {
     const { look, ledger, gtrid, prepare, record } = world()
     prepare(ledger, gtrid(1))
@@ -113,6 +131,52 @@ describe('a look', () => {
       action: 'report',
       why: 'the logged commit does not name this branch',
     })
+  })
+})
+
+describe('a page of a look', () => {
+  /** Prepared and undecided in the ledger; committed by hand in the shop; decided, and answered there. */
+  function three() {
+    const { ledger, shop, gtrid, prepare, record, options } = world()
+    const [undecided, split, decided] = [gtrid(1), gtrid(2), gtrid(3)]
+    prepare(ledger, undecided)
+    prepare(ledger, split)
+    shop.script.markers = true
+    shop.committed.add(gid({ gtrid: split, bqual: 'shop' }))
+    const answers = new Map([['shop', 'committed']] as const)
+    const looked = options([{ record: record(decided, 'shop'), answers }])
+    const inShop = ({ outlines, isIn }: Choice) =>
+      outlines.filter((each) => isIn(each.gtrid, 'shop'))
+    return { undecided, split, decided, looked, inShop }
+  }
+
+  it('knows where each transaction has branches: prepared, committed by hand, or only logged', async () => {
+    const { split, decided, looked, inShop } = three()
+    const { outlines, inspection } = await survey(looked, inShop)
+    expect(outlines).toHaveLength(3)
+    expect(inspection.transactions.map((each) => each.gtrid)).toEqual([split, decided])
+    const inLedger = await survey(looked, (choice) =>
+      choice.outlines.filter((each) => choice.isIn(each.gtrid, 'ledger')),
+    )
+    expect(inLedger.inspection.transactions).toHaveLength(2)
+  })
+
+  it('is the same of what another process has looked at', async () => {
+    const { looked, inShop } = three()
+    const own = await survey(looked, inShop)
+    const others = narrowed(await inspect(looked), inShop)
+    expect(others).toEqual(own)
+  })
+
+  it('of what another process has looked at has nothing that it never saw', async () => {
+    const { gtrid, options } = world()
+    const stranger = { gtrid: gtrid(9), state: 'unsettled', sinceMs: undefined } as const
+    let isThere = true
+    const { inspection } = narrowed(await inspect(options([])), ({ isIn }) => {
+      isThere = isIn(stranger.gtrid, 'ledger')
+      return [stranger]
+    })
+    expect([inspection.transactions, isThere]).toEqual([[], false])
   })
 })
 

@@ -30,7 +30,7 @@ function transaction(gtrid: string): InspectedTransaction {
   return { gtrid, state: 'unsettled', decision: 'commit', branches, advice }
 }
 
-function world() {
+function world(prepared = 2) {
   const ledger = new HoldingParticipant([])
   const clock = new VirtualClock()
   const registry = createRegistry({ ledger }, clock, new Events())
@@ -38,7 +38,7 @@ function world() {
     atMs: 0,
     logId: '0000000000000000',
     owner: undefined,
-    participants: [{ name: 'ledger', prepared: 2 }],
+    participants: [{ name: 'ledger', prepared }],
     transactions: [transaction('a'), transaction('b')],
     apart: [],
     operators: [],
@@ -76,6 +76,22 @@ describe('what prepared branches hold', () => {
     const branches = [...b.branches, ...more.map((each) => ({ ...b.branches[0], ...each }))]
     await look([{ ...b, branches: branches as InspectedBranch[] }])
     expect(ledger.asked).toEqual([['b:ledger']])
+  })
+
+  it('is asked for no page where thousands are prepared, only who waits: locks cost too much', async () => {
+    const { ledger, inspection, look } = world(1_001)
+    ledger.answer = async () => [{ id: undefined, waiting: [{ session: '78' }] }]
+    const { participants } = await look(inspection.transactions)
+    expect(ledger.asked).toEqual([[]])
+    expect(participants[0]?.waiting).toEqual([{ session: '78' }])
+    await look([transaction('b')])
+    expect(ledger.asked[1]).toEqual(['b:ledger'])
+  })
+
+  it('is asked for a page where no more than a thousand are prepared', async () => {
+    const { ledger, inspection, look } = world(1_000)
+    await look(inspection.transactions)
+    expect(ledger.asked).toEqual([['a:ledger', 'b:ledger']])
   })
 
   it('hides no failure of the look itself', async () => {

@@ -14,6 +14,8 @@ import { VirtualClock } from '../../support/virtual-clock.ts'
 const LOG_ID = '0000000000000000'
 const OWNER: LogOwner = { pid: 4121, host: 'pay-1', sinceMs: 0 }
 
+const PROVE = { action: 'prove' }
+
 interface Logged {
   readonly record: CommitRecord
   readonly answers: Map<string, BranchAnswer>
@@ -210,6 +212,24 @@ describe('inspect', () => {
         branches: [{ advice: { action: 'leave', why: 'live in process 4121 on pay-1' } }],
       },
     ])
+  })
+
+  it('finds no transaction in a branch that is not ours, whoever holds the log', async () => {
+    const { look, log, ledger } = world()
+    log.owner = OWNER
+    ledger.list = async () => [{ id: 'somebody-else' }]
+    const { apart, transactions } = await look()
+    expect([apart.map(({ kind }) => kind), transactions]).toEqual([['foreign'], []])
+  })
+
+  it('wants no proof of a branch that its own coordinator is just settling', async () => {
+    const { clock, log, logCommit, gtrid, registry, readLog } = world()
+    log.owner = OWNER
+    // The server has committed it; the log has not been told.
+    for (const id of [gtrid(1), gtrid(2)]) logCommit(id, 'ledger')
+    const live = () => new Set([gtrid(1)])
+    const { transactions } = await inspect({ registry, clock, readLog, live, answerMs: 1_000 })
+    expect(transactions).toMatchObject([{ advice: { action: 'leave' } }, { advice: PROVE }])
   })
 
   it('leaves alone what was live in a process that let go of the log during the look', async () => {
