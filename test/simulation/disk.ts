@@ -94,8 +94,10 @@ export class SimDisk {
     return false
   }
 
-  paths(): readonly string[] {
-    return [...this.#names.keys()]
+  /** Whether a power loss would leave the file as it is. */
+  isKept(path: string): boolean {
+    const inode = this.#durableNames.get(path)
+    return inode !== undefined && inode.seen.length > 0 && inode.seen.equals(inode.durable)
   }
 
   /** All is lost. */

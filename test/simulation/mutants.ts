@@ -666,4 +666,33 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     replace: "  return same || !same ? 'own' : 'copied'",
     test: ['test/unit/log/log-lock.test.ts', 'is told from its copy'],
   },
+  {
+    rule: 'log',
+    name: 'cuts a tail before its copy is durable',
+    file: 'log/open-log.ts',
+    find: '    await file.sync()\n',
+    replace: '',
+  },
+  {
+    rule: 'log',
+    name: 'cuts a tail before the name of its copy is durable',
+    file: 'log/open-log.ts',
+    find: '  await files.syncDirectory(directory)\n',
+    replace: '',
+  },
+  {
+    rule: 'log',
+    name: 'cuts a tail and tells nobody',
+    file: 'log/open-log.ts',
+    find: "  seams.onEvent({ kind: 'tail-cut', file: newest.path, offset, bytes, copy })\n",
+    replace: '',
+    test: ['test/unit/log/open-log.test.ts', 'cuts a torn batch, keeps a copy of it and says so'],
+  },
+  {
+    rule: '7',
+    name: 'takes what has ended for pending when the log is opened again',
+    file: 'log/replay.ts',
+    find: '      state.apply(record, bytes)\n',
+    replace: "      if (record.type !== 'end') state.apply(record, bytes)\n",
+  },
 ]

@@ -6,6 +6,8 @@ import { type Attempt, Oracle } from './oracle.ts'
 import { type Flavour, type Session, SimServer } from './server.ts'
 import { World } from './world.ts'
 
+const COPY = '/log/segment.log.cut-1'
+const LOCK_WAIT_MS = 1_000
 const GTRID = 'una1-0000000000000000-1.00000000-1'
 
 class Bench {
@@ -20,7 +22,7 @@ class Bench {
     return this.servers.map((server) => {
       const session = server.connect()
       server.begin(session, GTRID)
-      server.work(session, true, 0, () => undefined)
+      server.work(session, true, LOCK_WAIT_MS, () => undefined)
       this.attempt.wrote.add(server.name)
       return session
     })
@@ -38,6 +40,20 @@ class Bench {
     const xid = { gtrid: GTRID, bqual: server.name }
     if (by === 'dba') server.finishByHand(xid, verb)
     else server.finish(server.connect(), xid, verb)
+  }
+
+  /** Keeps what was cut, as far as these steps go. */
+  async keep(steps: readonly ('sync' | 'sync-directory')[]): Promise<void> {
+    if (steps.length === 0) return
+    const files = this.disk.for({ alive: true })
+    const writing = (async () => {
+      const file = await files.open(COPY, 'write')
+      await file.write([Buffer.from('torn')], 0)
+      if (steps.includes('sync')) await file.sync()
+      if (steps.includes('sync-directory')) await files.syncDirectory('/log')
+    })()
+    await this.world.run(() => false, 1_000)
+    await writing
   }
 
   hear(outcome: Outcome, code?: string): void {
@@ -144,10 +160,61 @@ test('I10: a commit after a roll-back, and a roll-back after a commit', () => {
   }
 })
 
+test('I12: a lock that outlives the work', () => {
+  const bench = lost()
+  bench.prepared()
+  bench.finish(0, 'commit')
+  expect(() => bench.oracle.atRest(bench.servers)).toThrow('I12: b')
+  bench.finish(1, 'commit')
+  bench.oracle.atRest(bench.servers)
+})
+
+test('I13: another recovery ends what the first one left', () => {
+  const bench = lost()
+  const { oracle, servers } = bench
+  bench.prepared()
+  const once = oracle.standing(servers)
+  oracle.recoveredTwice(once, oracle.standing(servers))
+  bench.finish(0, 'rollback')
+  expect(() => oracle.recoveredTwice(once, oracle.standing(servers))).toThrow('I13')
+})
+
+test('I13: another recovery reports what the first one knew nothing of', () => {
+  const { oracle, attempt } = lost()
+  const told = oracle.reports
+  attempt.reported = true
+  expect(() => oracle.recoveredTwice(told, oracle.reports)).toThrow('I13')
+})
+
+test.each([
+  ['no file', []],
+  ['a name that a loss of power takes', ['sync']],
+  ['bytes that a loss of power takes', ['sync-directory']],
+] as const)('I14: what was cut is kept in %s', async (_, steps) => {
+  const bench = new Bench()
+  await bench.keep(steps)
+  bench.oracle.tailCut(COPY)
+  expect(bench.oracle.problems).toEqual([expect.stringContaining('I14')])
+})
+
+test('I14: what was cut is kept', async () => {
+  const bench = new Bench()
+  await bench.keep(['sync', 'sync-directory'])
+  bench.oracle.tailCut(COPY)
+  expect(bench.oracle.problems).toEqual([])
+})
+
 test('I15: a heuristic that nobody caused', () => {
   const bench = lost()
   bench.work()
   bench.hear('heuristic', 'HEURISTIC_MIXED')
+  expect(() => bench.conclude()).toThrow('I15')
+})
+
+test('I15: a report to operators of what nobody caused', () => {
+  const bench = lost()
+  bench.work()
+  bench.attempt.reported = true
   expect(() => bench.conclude()).toThrow('I15')
 })
 

@@ -10,6 +10,9 @@
  *    I2   committed: everywhere    I3   rolled back: nowhere       I4   in doubt, or unheard: all or none
  *    I8   one outcome, whoever is asked and when                   I15  what a DBA ended is reported
  *    I11  nothing is prepared, decided or waited for any more      I12  nothing is locked
+ *    I13  recovery of what was recovered changes nothing, and reports nothing new
+ *  when the log says so
+ *    I14  a tail that was cut is kept where no loss of power reaches it
  */
 
 import type { Xid } from '../../src/adapter.ts'
@@ -154,17 +157,49 @@ export class Oracle implements ServerObserver {
         if (!nowhere) fail(`I3: ${state}`)
         break
       case 'heuristic':
-        // Without proof a server that was restarted leaves a hazard; nothing else may.
-        if (answer.code !== 'HEURISTIC_HAZARD' || ![...wrote].some((name) => restarted.has(name))) {
+        if (answer.code !== 'HEURISTIC_HAZARD')
           fail(`I15: a heuristic that nobody caused: ${state}`)
-        }
         break
       case 'in-doubt':
       case undefined:
     }
-    const { told, hooks } = attempt
+    const { told, hooks, reported } = attempt
+    // Without proof a server that was restarted leaves a hazard; nothing else may.
+    const isSaid = reported || answer?.outcome === 'heuristic'
+    if (isSaid && ![...wrote].some((name) => restarted.has(name))) {
+      fail(`I15: a heuristic that nobody caused: ${state}`)
+    }
     if ((told.has('committed') || hooks.has('committed')) && !everywhere) fail(`I8: ${state}`)
     if ((told.has('rolled-back') || hooks.has('rolled-back')) && !nowhere) fail(`I8: ${state}`)
+  }
+
+  /** Checks servers on which nothing is prepared or under way any more. */
+  atRest(servers: readonly SimServer[]): void {
+    for (const server of servers) {
+      if (server.isLocked) fail(`I12: ${server.name} has a lock that nobody holds`)
+    }
+  }
+
+  /** What the databases hold, which another recovery must leave as it is. */
+  standing(servers: readonly SimServer[]): string {
+    const held = servers.map(({ name, rows, prepared }) => [name, ...rows, ...prepared.keys()])
+    return held.map((each) => each.join(' ')).join('\n')
+  }
+
+  /** Of what operators were told, which another recovery of the same logs must not add to. */
+  get reports(): string {
+    const reported = [...this.attempts.values()].filter((attempt) => attempt.reported)
+    return reported.map(({ gtrid }) => gtrid).join(' ')
+  }
+
+  recoveredTwice(once: string, twice: string): void {
+    if (twice !== once) fail(`I13: recovered twice is not once: ${twice}\nonce: ${once}`)
+  }
+
+  /** @param copy - where the log says that it kept what it cut */
+  tailCut(copy: string): void {
+    if (this.#disk.isKept(copy)) return
+    this.problems.push(`I14: a tail was cut and not kept: ${copy}`)
   }
 
   #attempt(xid: Xid): Attempt {

@@ -116,7 +116,7 @@ export class Process implements Owner {
 
   /** Every event also goes to the logger, those of the first recovery too. */
   #logger(): Logger {
-    const { oracle, world, disk } = this.#parts
+    const { oracle, world } = this.#parts
     const hear = (details: object, message: string): void => {
       const { gtrid, kind, slot, code, copy } = details as Heard
       // Only a failed write stops a coordinator here: no participant does, and no reasoning of ours.
@@ -129,9 +129,7 @@ export class Process implements Owner {
       if (kind === 'sibling-stopped' && !ALLOWED.includes(code ?? '')) {
         oracle.problems.push(`recovery of ${slot ?? ''} stopped: ${code ?? 'no code'}`)
       }
-      if (kind === 'tail-cut' && !disk.paths().includes(copy ?? '')) {
-        oracle.problems.push(`I14: a tail was cut and not kept: ${copy ?? ''}`)
-      }
+      if (kind === 'tail-cut') oracle.tailCut(copy ?? '')
       if (message === 'log:event') world.note(`log ${kind ?? ''}`)
       const attempt = oracle.attempts.get(gtrid ?? '')
       if (message === 'branch:heuristic' && attempt !== undefined) attempt.reported = true
