@@ -15,9 +15,8 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { NEXT_NAME, SPARE_NAME, segmentNumber } from '../src/log/segment-store.ts'
+import { collectGarbage } from '../test/support/garbage.ts'
 import { mysqlWish } from '../test/support/shared-servers.ts'
 import { circumstances, RESULTS, saveResults } from './support/results.ts'
 import { openVariants, PLAIN_OURS } from './transfer/banks.ts'
@@ -122,7 +121,7 @@ async function run({ transfer, log, transactions, callers, steps }: Work): Promi
 }
 
 function look(done: number, segments: number, startedAt: number): Step {
-  collect()
+  collectGarbage()
   const { heapUsed, rss } = process.memoryUsage()
   return {
     done,
@@ -132,9 +131,6 @@ function look(done: number, segments: number, startedAt: number): Step {
     seconds: (performance.now() - startedAt) / 1000,
   }
 }
-
-setFlagsFromString('--expose-gc')
-const collect = runInNewContext('gc') as () => void
 
 function segmentsIn(log: string): number {
   const isSegment = (name: string): boolean =>

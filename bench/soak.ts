@@ -8,8 +8,6 @@
  *   --transactions <n>  (default 100,000)
  *   --seed <n>          which mixture (default 1)
  *   --postgres <v>      version, `--mysql mariadb|mysql`: which servers (default: what can be had)
- *
- * The heap is read after a collection only with `node --expose-gc`.
  */
 import { type EventEmitter, getEventListeners } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -25,6 +23,7 @@ import { mysql } from 'unanimous/mysql2'
 import { postgres } from 'unanimous/pg'
 import { Observer } from '../examples/transfer/demo/observe.ts'
 import { createSchema, PLACES, START_BALANCE } from '../examples/transfer/schema.ts'
+import { collectGarbage } from '../test/support/garbage.ts'
 import { createDatabase, startMysqlFamily, startPostgres } from '../test/support/servers/index.ts'
 import { mysqlWish } from '../test/support/shared-servers.ts'
 import { type Bank, one, pick, randomFrom } from './soak-mixture.ts'
@@ -37,8 +36,6 @@ export interface SoakOptions {
   readonly seed: number
   /** Transactions between two looks at the heap. */
   readonly step: number
-  /** Collects garbage, where that can be asked for. */
-  readonly collect: (() => void) | undefined
   report(line: string): void
 }
 
@@ -110,11 +107,7 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
   while (begun < options.transactions) {
     const until = Math.min(begun + options.step, options.transactions)
     await Promise.all(Array.from({ length: CALLERS }, () => caller(until)))
-    const now = await takeCensus(
-      { accounts, wallets, clients, observer, shared },
-      begun,
-      options.collect,
-    )
+    const now = await takeCensus({ accounts, wallets, clients, observer, shared }, begun)
     censuses.push(now)
     options.report(lineOf(now, performance.now() - startedAt))
   }
@@ -135,7 +128,6 @@ interface Looking {
 async function takeCensus(
   { accounts, wallets, clients, observer, shared }: Looking,
   done: number,
-  collect: (() => void) | undefined,
 ): Promise<Census> {
   const core = wallets.pool as unknown as MysqlInternals
   const busy = (): readonly [number, number] => [
@@ -148,7 +140,7 @@ async function takeCensus(
   const listeners = [accounts, core, ...clients, ...listOf(core._allConnections)]
     .flatMap((one) => one.eventNames().map((name) => one.listenerCount(name)))
     .reduce((sum, count) => sum + count, getEventListeners(shared.signal, 'abort').length)
-  collect?.()
+  collectGarbage()
   return {
     done,
     heapBytes: process.memoryUsage().heapUsed,
@@ -265,7 +257,6 @@ async function main(): Promise<void> {
       transactions,
       seed: Number(values.seed),
       step: Math.min(10_000, Math.ceil(transactions / 4)),
-      collect: (globalThis as { gc?: () => void }).gc,
       report,
     })
     for (const [word, count] of [...result.heard].sort(([, a], [, b]) => b - a)) {

@@ -3,19 +3,12 @@
  * them. What callers heard is what the databases hold; pools, listeners and prepared branches are as
  * they were.
  */
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { expect, it } from 'vitest'
 import { soak } from '../../bench/soak.ts'
 import { logDirectory } from '../support/bank.ts'
 import { testDatabases } from '../support/databases.ts'
 
 const { postgres, mysql } = await testDatabases()
-
-function collector(): () => void {
-  setFlagsFromString('--expose-gc')
-  return runInNewContext('gc') as () => void
-}
 
 it('2,000 transactions of every kind leave nothing behind', async () => {
   const lines: string[] = []
@@ -26,7 +19,6 @@ it('2,000 transactions of every kind leave nothing behind', async () => {
     transactions: 2_000,
     seed: 7,
     step: 500,
-    collect: collector(),
     report: (line) => lines.push(line),
   })
   expect(result.wrong, lines.join('\n')).toEqual([])
