@@ -69,11 +69,19 @@ export type Resolution<L extends Listed = Listed> =
   /** Logged as commit, unanswered, and not in the list: how did it end? */
   | { readonly kind: 'absent'; readonly gtrid: string; readonly record: BranchRecord }
 
+type Absent = Extract<Resolution, { readonly kind: 'absent' }>
+
 export type OrphanReason = 'another log' | 'an incarnation that the log no longer keeps'
 
 /** Plans one pass over one participant. */
 export function resolve<L extends Listed>(seen: Observation<L>): Resolution<L>[] {
-  const plan = seen.listed.map((branch) => resolveListed(seen, branch))
+  return [...seen.listed.map((branch) => resolveListed(seen, branch)), ...resolveAbsent(seen)]
+}
+
+/** Logged commits of which the participant should list a branch, and does not. */
+export function resolveAbsent(seen: Observation): Absent[] {
+  const plan: Absent[] = []
+  if (seen.settleable.length === 0) return plan
   const isListed = indexOf(seen.listed)
   for (const { record, answers } of seen.settleable) {
     for (const branch of record.branches) {
@@ -85,7 +93,11 @@ export function resolve<L extends Listed>(seen: Observation<L>): Resolution<L>[]
   return plan
 }
 
-function resolveListed<L extends Listed>(seen: Observation<L>, branch: L): Resolution<L> {
+/** What a branch is that the participant lists. */
+export function resolveListed<L extends Listed>(
+  seen: Observation<L>,
+  branch: L,
+): Exclude<Resolution<L>, Absent> {
   const { xid } = branch
   const gtrid = xid === undefined ? undefined : parseGtrid(xid.gtrid)
   if (xid === undefined || gtrid === undefined) return { kind: 'foreign', branch }

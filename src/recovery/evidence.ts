@@ -52,6 +52,18 @@ type OwnResolution = Extract<
   { readonly kind: 'commit' | 'rollback' | 'live' | 'unrecorded' | 'absent' }
 >
 
+export function isOwn(resolution: Resolution<PreparedBranch>): resolution is OwnResolution {
+  return resolution.kind !== 'neighbour' && !isApart(resolution)
+}
+
+/** Of a branch that stands apart from the transactions of this log. */
+type ApartResolution = Extract<Resolution<PreparedBranch>, { readonly kind: ApartKind }>
+
+export function isApart(resolution: Resolution<PreparedBranch>): resolution is ApartResolution {
+  const { kind } = resolution
+  return kind === 'foreign' || kind === 'orphan' || kind === 'unconfigured' || kind === 'copy'
+}
+
 /** Everything that there is to know of it. */
 export function transaction(
   sight: Sight,
@@ -117,11 +129,7 @@ function branchOf(sight: Sight, { participant, resolution }: ResolvedPart): Insp
   return { ...seen, ...answerIn(decision, bqual) }
 }
 
-/** A branch that stands apart from the transactions of this log. */
-export function apartOf(
-  participant: string,
-  resolution: Extract<Resolution<PreparedBranch>, { readonly kind: ApartKind }>,
-): ApartBranch {
+export function apartOf(participant: string, resolution: ApartResolution): ApartBranch {
   const { kind, branch } = resolution
   const why = kind === 'orphan' ? `of ${resolution.why}` : WHY_APART[kind]
   return { participant, ...asListed(branch), kind, why }

@@ -17,9 +17,9 @@ import type { LoggedDecision, LogSnapshot } from '../log/decision-log.ts'
 import type { PreparedBranch } from '../participant/participant.ts'
 import type { Registry } from '../participant/registry.ts'
 import { conclude } from '../protocol/outcome.ts'
-import { type Resolution, resolve } from '../protocol/resolution.ts'
+import { type Observation, resolve, resolveAbsent, resolveListed } from '../protocol/resolution.ts'
 import { sortedByBegin } from '../xid.ts'
-import { apartOf, type ResolvedPart, type Sight, transaction } from './evidence.ts'
+import { apartOf, isApart, isOwn, type ResolvedPart, type Sight, transaction } from './evidence.ts'
 import { type HeuristicCommit, heuristicCommits } from './heuristic-commits.ts'
 import type {
   ApartBranch,
@@ -73,23 +73,16 @@ export async function inspect(options: InspectOptions): Promise<Inspection> {
  */
 export async function survey(options: InspectOptions, choose: Choose): Promise<Survey> {
   const sight = await see(options)
-  const { found, apart } = groupAll(sight, options.registry)
+  const seen = observations(sight, options.registry)
+  const { spotted, apart } = spot(seen)
   const alone = new Map<string, HeuristicCommit[]>()
-  for (const one of await committedAlone(options, sight, found)) {
+  for (const one of await committedAlone(options, sight, spotted)) {
     alone.set(one.gtrid, [...(alone.get(one.gtrid) ?? NONE), one])
   }
-  const gtrids = [...found.keys(), ...[...sight.pending.keys()].filter((id) => !found.has(id))]
-  const outlines = sortedByBegin(
-    gtrids.map((gtrid) => outlineOf(sight, gtrid, found.get(gtrid) ?? NONE, alone.has(gtrid))),
-  )
+  const outlines = outlinesOf(sight, spotted, alone)
   const { atMs, owner, looks, after } = sight
-  const isIn = (gtrid: string, name: string): boolean =>
-    [
-      ...(found.get(gtrid) ?? NONE),
-      ...(alone.get(gtrid) ?? NONE),
-      ...(sight.pending.get(gtrid)?.record.branches ?? NONE),
-    ].some(({ participant }) => participant === name)
-  const chosen = choose({ outlines, atMs, logId: after.logId, isIn })
+  const chosen = choose({ outlines, atMs, logId: after.logId, isIn: placing(sight, seen, alone) })
+  const parts = partsOf(seen, new Set(chosen.map(({ gtrid }) => gtrid)))
   return {
     outlines,
     inspection: {
@@ -99,7 +92,7 @@ export async function survey(options: InspectOptions, choose: Choose): Promise<S
       participants: [...looks].map(([name, look]) => participantOf(name, look)),
       transactions: chosen.map((outline) => {
         const { gtrid } = outline
-        return transaction(sight, outline, found.get(gtrid) ?? NONE, alone.get(gtrid) ?? NONE)
+        return transaction(sight, outline, parts.get(gtrid) ?? NONE, alone.get(gtrid) ?? NONE)
       }),
       apart,
       operators: after.operators ?? [],
@@ -145,69 +138,129 @@ async function see(options: InspectOptions): Promise<Sight> {
   }
 }
 
-/** By gtrid. */
-type Found = ReadonlyMap<string, readonly ResolvedPart[]>
+type Seen = Observation<PreparedBranch>
 
-function groupAll(
-  sight: Sight,
+/** Of every participant that was listed, for the resolution. */
+function observations(
+  { looks, after, owner, pending, live, settleable }: Sight,
   registry: Registry,
-): { readonly found: Found; readonly apart: readonly ApartBranch[] } {
-  const found = new Map<string, ResolvedPart[]>()
-  const apart: ApartBranch[] = []
-  for (const participant of registry.keys()) {
-    for (const resolution of resolveOne(sight, participant, registry)) {
-      switch (resolution.kind) {
-        case 'neighbour':
-          break
-        case 'orphan':
-        case 'foreign':
-        case 'unconfigured':
-        case 'copy':
-          apart.push(apartOf(participant, resolution))
-          break
-        default: {
-          const gtrid = resolution.kind === 'absent' ? resolution.gtrid : resolution.xid.gtrid
-          const its = found.get(gtrid)
-          if (its === undefined) found.set(gtrid, [{ participant, resolution }])
-          else its.push({ participant, resolution })
-        }
-      }
+): readonly Seen[] {
+  const isOthers = live === undefined && owner !== undefined
+  const configured = new Set(registry.keys())
+  return [...configured].flatMap((participant) => {
+    const look = looks.get(participant)
+    if (look?.kind !== 'listed') return NONE
+    const { listed } = look
+    const gtrids = (): string[] => listed.flatMap(({ xid }) => xid?.gtrid ?? [])
+    return {
+      participant,
+      configured,
+      logId: after.logId,
+      standing: (incarnation) => after.standing(incarnation),
+      settleable: isOthers ? NONE : settleable,
+      listed,
+      live: live?.after ?? new Set(isOthers ? gtrids() : NONE),
+      decision: (gtrid) => pending.get(gtrid),
     }
-  }
-  return { found, apart }
+  })
 }
 
-function resolveOne(
-  sight: Sight,
-  name: string,
-  registry: Registry,
-): readonly Resolution<PreparedBranch>[] {
-  const look = sight.looks.get(name)
-  if (look?.kind !== 'listed') return []
-  const { after, owner, pending, live } = sight
-  const isOthers = live === undefined && owner !== undefined
-  const gtrids = (): string[] => look.listed.flatMap(({ xid }) => xid?.gtrid ?? [])
-  return resolve({
-    participant: name,
-    configured: new Set(registry.keys()),
-    logId: after.logId,
-    standing: (incarnation) => after.standing(incarnation),
-    settleable: isOthers ? [] : sight.settleable,
-    listed: look.listed,
-    live: live?.after ?? new Set(isOthers ? gtrids() : []),
-    decision: (gtrid) => pending.get(gtrid),
-  })
+/** Of a transaction, from its listed and its missing branches; what it takes to outline it. */
+interface Spotted {
+  readonly gtrid: string
+  isPrepared: boolean
+  /** The first that a server dates. */
+  preparedAtMs: number | undefined
+}
+
+/** Goes over everything that was listed, and keeps little of it: there may be tens of thousands. */
+function spot(seen: readonly Seen[]): {
+  readonly spotted: ReadonlyMap<string, Spotted>
+  readonly apart: readonly ApartBranch[]
+} {
+  const spotted = new Map<string, Spotted>()
+  const apart: ApartBranch[] = []
+  const at = (gtrid: string): Spotted => {
+    const known = spotted.get(gtrid)
+    if (known !== undefined) return known
+    const fresh = { gtrid, isPrepared: false, preparedAtMs: undefined }
+    spotted.set(gtrid, fresh)
+    return fresh
+  }
+  for (const observation of seen) {
+    for (const branch of observation.listed) {
+      const resolution = resolveListed(observation, branch)
+      if (isApart(resolution)) apart.push(apartOf(observation.participant, resolution))
+      else if (isOwn(resolution)) {
+        const its = at(resolution.xid.gtrid)
+        its.isPrepared = true
+        const { preparedAtMs = Number.POSITIVE_INFINITY } = branch
+        if (preparedAtMs < (its.preparedAtMs ?? Number.POSITIVE_INFINITY))
+          its.preparedAtMs = preparedAtMs
+      }
+    }
+    for (const { gtrid } of resolveAbsent(observation)) at(gtrid)
+  }
+  return { spotted, apart }
+}
+
+/** What was seen of a few transactions, by gtrid. */
+function partsOf(
+  seen: readonly Seen[],
+  gtrids: ReadonlySet<string>,
+): ReadonlyMap<string, readonly ResolvedPart[]> {
+  const parts = new Map<string, ResolvedPart[]>()
+  for (const observation of seen) {
+    const { participant, listed, settleable } = observation
+    const plan = resolve({
+      ...observation,
+      listed: listed.filter(({ xid }) => xid !== undefined && gtrids.has(xid.gtrid)),
+      settleable: settleable.filter(({ record }) => gtrids.has(record.gtrid)),
+    })
+    for (const resolution of plan) {
+      if (!isOwn(resolution)) continue
+      const gtrid = resolution.kind === 'absent' ? resolution.gtrid : resolution.xid.gtrid
+      const its = parts.get(gtrid)
+      if (its === undefined) parts.set(gtrid, [{ participant, resolution }])
+      else its.push({ participant, resolution })
+    }
+  }
+  return parts
+}
+
+/** Which transactions have a branch in a participant, worked out when it is asked for. */
+function placing(
+  { pending }: Sight,
+  seen: readonly Seen[],
+  alone: ReadonlyMap<string, readonly HeuristicCommit[]>,
+): Choice['isIn'] {
+  const known = new Map<string, ReadonlySet<string>>()
+  const inIt = (name: string): ReadonlySet<string> => {
+    const its = known.get(name) ?? spottedIn(seen, name)
+    known.set(name, its)
+    return its
+  }
+  return (gtrid, name) =>
+    inIt(name).has(gtrid) ||
+    [...(alone.get(gtrid) ?? NONE), ...(pending.get(gtrid)?.record.branches ?? NONE)].some(
+      ({ participant }) => participant === name,
+    )
+}
+
+function spottedIn(seen: readonly Seen[], name: string): ReadonlySet<string> {
+  const { spotted } = spot(seen.filter(({ participant }) => participant === name))
+  return new Set(spotted.keys())
 }
 
 /** Committed branches of transactions that nobody decided, nor can any more. */
 function committedAlone(
   { registry, clock, answerMs }: InspectOptions,
   { looks, pending, owner, live }: Sight,
-  found: Found,
+  spotted: ReadonlyMap<string, Spotted>,
 ): Promise<readonly HeuristicCommit[]> {
   // In another process any of them may be live, and be decided in a moment.
   const isKnown = owner === undefined || live !== undefined
-  const undecided = [...found.keys()].filter(
+  const undecided = [...spotted.keys()].filter(
     (id) => isKnown && !pending.has(id) && live?.after.has(id) !== true,
   )
   const marked = [...registry.values()].filter(({ name }) => {
@@ -217,36 +270,33 @@ function committedAlone(
   return heuristicCommits(marked, undecided, clock, answerMs)
 }
 
-function outlineOf(
+function outlinesOf(
   sight: Sight,
-  gtrid: string,
-  found: readonly ResolvedPart[],
-  isSplit: boolean,
-): Outline {
-  const sinceMs = sight.pending.get(gtrid)?.record.decidedAtMs ?? firstPrepared(found)
-  const state = isSplit ? 'heuristic' : stateOf(sight, gtrid, found, sinceMs)
-  return { gtrid, state, sinceMs }
-}
-
-function firstPrepared(found: readonly ResolvedPart[]): number | undefined {
-  let first: number | undefined
-  for (const { resolution } of found) {
-    const at = resolution.kind === 'absent' ? undefined : resolution.branch.preparedAtMs
-    if (at !== undefined && (first === undefined || at < first)) first = at
+  spotted: ReadonlyMap<string, Spotted>,
+  alone: ReadonlyMap<string, readonly HeuristicCommit[]>,
+): readonly Outline[] {
+  const outlines: Outline[] = []
+  const add = (its: Spotted): void => {
+    const { gtrid } = its
+    const sinceMs = sight.pending.get(gtrid)?.record.decidedAtMs ?? its.preparedAtMs
+    const state = alone.has(gtrid) ? 'heuristic' : stateOf(sight, its, sinceMs)
+    outlines.push({ gtrid, state, sinceMs })
   }
-  return first
+  for (const its of spotted.values()) add(its)
+  for (const gtrid of sight.pending.keys()) {
+    if (!spotted.has(gtrid)) add({ gtrid, isPrepared: false, preparedAtMs: undefined })
+  }
+  return sortedByBegin(outlines)
 }
 
 function stateOf(
   { owner, pending, live, atMs }: Sight,
-  gtrid: string,
-  found: readonly ResolvedPart[],
+  { gtrid, isPrepared }: Spotted,
   sinceMs: number | undefined,
 ): InspectedState {
   const decision = pending.get(gtrid)
   const conclusion = decision === undefined ? 'unfinished' : concluded(decision)
   if (conclusion === 'mixed' || conclusion === 'hazard') return 'heuristic'
-  const isPrepared = found.some(({ resolution }) => resolution.kind !== 'absent')
   if (conclusion === 'committed' && !isPrepared) return 'settled'
   if (live !== undefined) return live.after.has(gtrid) ? 'live' : 'unsettled'
   const young = sinceMs === undefined || atMs - sinceMs < IN_FLIGHT_MS
