@@ -51,7 +51,7 @@ export type {
 export {
   FORMAT_ID,
   formatBqual,
+  isGtrid,
   parseBqual,
-  parseGtrid,
   type Xid,
 } from './xid.ts'

@@ -96,6 +96,11 @@ export function parseGtrid(text: string): ParsedGtrid | undefined {
   }
 }
 
+/** Whether {@link parseGtrid} reads it, for less. */
+export function isGtrid(text: string): boolean {
+  return GTRID.test(text)
+}
+
 /** Orders gtrids of one log as their transactions began. */
 export function byBegin(a: string, b: string): number {
   return inOrder({ gtrid: a, read: parseGtrid(a) }, { gtrid: b, read: parseGtrid(b) })

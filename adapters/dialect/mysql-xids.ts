@@ -2,7 +2,7 @@
  * Reads what XA RECOVER lists, without losing a byte of anybody's xid: gtrid and bqual stand
  * concatenated in `data`, and only their lengths tell them apart.
  */
-import { type ByHand, FORMAT_ID, type PreparedBranch, parseGtrid } from '../../src/adapter.ts'
+import { type ByHand, FORMAT_ID, isGtrid, type PreparedBranch } from '../../src/adapter.ts'
 
 /** A row of XA RECOVER as a driver answers it: bytes from MariaDB, `0x…` from MySQL. */
 export interface RecoverRow {
@@ -14,9 +14,9 @@ export interface RecoverRow {
 
 export function preparedBranch(row: RecoverRow): PreparedBranch {
   const { formatID, gtrid_length: middle, bqual_length: length } = row
-  const text = latin1Of(row.data)
-  const gtrid = text.slice(0, middle)
-  const bqual = text.slice(middle, middle + length)
+  const bytes = bytesOf(row.data)
+  const gtrid = bytes.toString('latin1', 0, middle)
+  const bqual = bytes.toString('latin1', middle, middle + length)
   const id = `${spell(gtrid)},${spell(bqual)},${formatID}`
   return isOurs(formatID, gtrid, bqual) ? { id, xid: { gtrid, bqual } } : { id }
 }
@@ -29,17 +29,14 @@ export function byHand(id: string): ByHand {
 /** Ours carry formatID 1, a gtrid of our spelling and a bqual of printable ASCII. */
 function isOurs(formatId: number, gtrid: string, bqual: string): boolean {
   if (Number(formatId) !== FORMAT_ID || bqual === '' || !PRINTABLE.test(bqual)) return false
-  return parseGtrid(gtrid) !== undefined
+  return isGtrid(gtrid)
 }
 
-/** A character for each byte. */
-function latin1Of(data: unknown): string {
-  if (data instanceof Uint8Array)
-    return Buffer.from(data.buffer, data.byteOffset, data.length).toString('latin1')
+function bytesOf(data: unknown): Buffer {
+  if (Buffer.isBuffer(data)) return data
+  if (data instanceof Uint8Array) return Buffer.from(data.buffer, data.byteOffset, data.length)
   const text = String(data)
-  return (
-    /^0x[0-9a-f]*$/i.test(text) ? Buffer.from(text.slice(2), 'hex') : Buffer.from(text)
-  ).toString('latin1')
+  return /^0x[0-9a-f]*$/i.test(text) ? Buffer.from(text.slice(2), 'hex') : Buffer.from(text)
 }
 
 function spell(text: string): string {

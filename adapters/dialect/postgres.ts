@@ -14,8 +14,8 @@
 import {
   type ByHand,
   type IsolationLevel,
+  isGtrid,
   type PreparedBranch,
-  parseGtrid,
   type Xid,
 } from '../../src/adapter.ts'
 import { afterPrefix, COMMITTED, FENCED, LOG_TABLE, MARKER_TABLE } from './markers.ts'
@@ -40,7 +40,7 @@ export function parseGid(gid: string): Xid | undefined {
   if (colon < 0) return undefined
   const gtrid = gid.slice(0, colon)
   const bqual = gid.slice(colon + 1)
-  return parseGtrid(gtrid) === undefined || bqual === '' ? undefined : { gtrid, bqual }
+  return isGtrid(gtrid) && bqual !== '' ? { gtrid, bqual } : undefined
 }
 
 /** A string literal that reads the same whatever `standard_conforming_strings` says. */
@@ -156,8 +156,10 @@ export function byHand(gid: string): ByHand {
 
 export function preparedBranch(gid: string, owner: string, preparedAt: string): PreparedBranch {
   const xid = parseGid(gid)
-  const listed = { id: gid, preparedAtMs: Number(preparedAt), owner }
-  return xid === undefined ? listed : { ...listed, xid }
+  const preparedAtMs = Number(preparedAt)
+  return xid === undefined
+    ? { id: gid, preparedAtMs, owner }
+    : { id: gid, preparedAtMs, owner, xid }
 }
 
 /** System identifier, start and timeline: the timeline of the last checkpoint lags a promotion. */

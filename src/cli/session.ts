@@ -68,10 +68,19 @@ export class Session {
    *
    * @throws UnanimousError LOG_UNREADABLE or LOG_CORRUPT
    */
-  async readLog(): Promise<LogSnapshot> {
+  readLog(): Promise<LogSnapshot> {
+    return this.#explained(() => this.#log.read())
+  }
+
+  async #markLog(): Promise<() => Promise<LogSnapshot | undefined>> {
+    const read = await this.#explained(() => this.#log.mark())
+    return () => this.#explained(read)
+  }
+
+  async #explained<T>(read: () => Promise<T>): Promise<T> {
     const { directory } = this.config.log
     try {
-      return await this.#log.read()
+      return await read()
     } catch (cause) {
       if (!(cause instanceof UnanimousError) || cause.code !== 'LOG_UNREADABLE') throw cause
       const missing = (await nodeFileSystem.stat(directory)) === undefined
@@ -158,6 +167,7 @@ export class Session {
       registry: this.registry,
       clock: this.#io.clock,
       readLog: () => this.readLog(),
+      markLog: () => this.#markLog(),
       answerMs: ANSWER_MS,
       only: this.only,
       atAGlance: how === 'at a glance',

@@ -112,10 +112,14 @@ export class ByteWriter {
 
 export class ByteReader {
   readonly #bytes: Buffer
-  #position = 0
+  readonly #end: number
+  #position: number
 
-  constructor(bytes: Buffer) {
+  /** Reads from one position up to another one. */
+  constructor(bytes: Buffer, start = 0, end: number = bytes.length) {
     this.#bytes = bytes
+    this.#position = start
+    this.#end = end
   }
 
   u8(): number {
@@ -150,14 +154,30 @@ export class ByteReader {
     return this.#bytes.subarray(start, start + count)
   }
 
-  get left(): number {
-    return this.#bytes.length - this.#position
+  /** The next bytes, to be read by themselves. */
+  part(count: number): ByteReader {
+    const start = this.#pass(count)
+    return new ByteReader(this.#bytes, start, start + count)
   }
 
+  get left(): number {
+    return this.#end - this.#position
+  }
+
+  /** Nearly all are ASCII: a view and two calls out of JavaScript would cost more than they do. */
   #text(length: number): string {
-    const bytes = this.bytes(length)
-    if (!isUtf8(bytes)) throw new MalformedError('a text is not UTF-8')
-    return bytes.toString()
+    const start = this.#pass(length)
+    const end = start + length
+    if (this.#isAscii(start, end)) return this.#bytes.toString('latin1', start, end)
+    if (!isUtf8(this.#bytes.subarray(start, end))) {
+      throw new MalformedError('a text is not UTF-8')
+    }
+    return this.#bytes.toString('utf8', start, end)
+  }
+
+  #isAscii(start: number, end: number): boolean {
+    for (let at = start; at < end; at += 1) if ((this.#bytes[at] ?? 0) > 0x7f) return false
+    return true
   }
 
   /** Steps over so many bytes and answers where they begin. */

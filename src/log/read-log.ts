@@ -73,13 +73,49 @@ export class LogReader {
 
   /** As {@link readLog}. */
   async read(): Promise<LogSnapshot> {
+    const { name, owner, known } = await this.#look()
+    return known ?? (await this.#readBytes(name, owner)).snapshot
+  }
+
+  /**
+   * What the log holds at this moment, to be read later: the bytes of a log that nobody holds wait.
+   *
+   * @returns reads them, and answers `undefined` when somebody has opened the log since
+   * @throws as {@link readLog}, and so does what is answered
+   */
+  async mark(): Promise<() => Promise<LogSnapshot | undefined>> {
+    const { name, owner, known } = await this.#look()
+    if (known !== undefined) return () => Promise.resolve(known)
+    if (owner !== undefined) {
+      const { snapshot } = await this.#readBytes(name, owner)
+      return () => Promise.resolve(snapshot)
+    }
+    return async () => {
+      const { snapshot, file } = await this.#readBytes(name, owner)
+      return file === name ? snapshot : undefined
+    }
+  }
+
+  async #look(): Promise<{
+    readonly name: string | undefined
+    readonly owner: LogOwner | undefined
+    readonly known?: LogSnapshot
+  }> {
     const name = await newestName(this.#directory, this.#files)
-    if (name !== undefined && this.#last?.name === name) return this.#last.snapshot
-    const owner = await ownerOf(this.#directory, this.#files)
-    const { snapshot, file } = await readSnapshot(this.#directory, this.#files, owner)
-    const unowned = owner === undefined && file === name
-    this.#last = unowned ? { name, snapshot } : undefined
-    return snapshot
+    if (name !== undefined && this.#last?.name === name) {
+      return { name, owner: undefined, known: this.#last.snapshot }
+    }
+    return { name, owner: await ownerOf(this.#directory, this.#files) }
+  }
+
+  async #readBytes(
+    name: string | undefined,
+    owner: LogOwner | undefined,
+  ): Promise<{ readonly snapshot: LogSnapshot; readonly file: string }> {
+    const read = await readSnapshot(this.#directory, this.#files, owner)
+    const unowned = owner === undefined && read.file === name
+    this.#last = unowned ? { name, snapshot: read.snapshot } : undefined
+    return read
   }
 }
 

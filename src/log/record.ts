@@ -158,7 +158,7 @@ export function* decodeRecords(
   while (reader.left > 0) {
     const type = reader.u8()
     const length = reader.u32()
-    const body = new ByteReader(reader.bytes(length))
+    const body = reader.part(length)
     const record = decodeBody(type, body, servers)
     if (body.left > 0) throw new MalformedError('a record is longer than what it holds')
     yield { record, bytes: RECORD_HEAD_BYTES + length }

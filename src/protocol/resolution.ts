@@ -79,7 +79,7 @@ export function resolve<L extends Listed>(seen: Observation<L>): Resolution<L>[]
 }
 
 /** Logged commits of which the participant should list a branch, and does not. */
-export function resolveAbsent(seen: Observation): Absent[] {
+function resolveAbsent(seen: Observation): Absent[] {
   const plan: Absent[] = []
   if (seen.settleable.length === 0) return plan
   const isListed = indexOf(seen.listed)

@@ -3,7 +3,8 @@
  * do and why.
  *
  *   1. the log                     what was pending before the lists were taken; meanwhile every
- *                                  participant says what it is
+ *                                  participant says what it is. While nobody holds the log, to mark
+ *                                  its end is enough: its bytes are read during 2
  *   2. every participant's list    all at once, each for a bounded time (rule 8)
  *   3. the log again               who owns it, and the decisions
  *
@@ -17,7 +18,7 @@ import type { LoggedDecision, LogSnapshot } from '../log/decision-log.ts'
 import type { PreparedBranch } from '../participant/participant.ts'
 import type { Registry } from '../participant/registry.ts'
 import { conclude } from '../protocol/outcome.ts'
-import { type Observation, resolve, resolveAbsent, resolveListed } from '../protocol/resolution.ts'
+import { type Observation, resolve, resolveListed } from '../protocol/resolution.ts'
 import { sortedByBegin } from '../xid.ts'
 import { apartOf, isApart, isOwn, type ResolvedPart, type Sight, transaction } from './evidence.ts'
 import { type HeuristicCommit, heuristicCommits } from './heuristic-commits.ts'
@@ -33,6 +34,11 @@ import { type Look, type LookOptions, lookAtAll, meetAll } from './look.ts'
 export interface InspectOptions extends LookOptions {
   /** Reads the log as it is at that moment. */
   readLog(): Promise<LogSnapshot>
+  /**
+   * As `readLog`, and what it answers reads the bytes later; `undefined`: nobody knows any more what
+   * they were. Default: they are read at once.
+   */
+  markLog?(): Promise<() => Promise<LogSnapshot | undefined>>
   /** For the process that holds the log itself: what it works on at that moment. */
   readonly live?: () => ReadonlySet<string>
 }
@@ -74,14 +80,22 @@ export async function inspect(options: InspectOptions): Promise<Inspection> {
 export async function survey(options: InspectOptions, choose: Choose): Promise<Survey> {
   const sight = await see(options)
   const seen = observations(sight, options.registry)
-  const { spotted, apart } = spot(seen)
+  const unlogged = unloggedOf(sight, seen)
   const alone = new Map<string, HeuristicCommit[]>()
-  for (const one of await committedAlone(options, sight, spotted)) {
+  for (const one of await committedAlone(options, sight, unlogged)) {
     alone.set(one.gtrid, [...(alone.get(one.gtrid) ?? NONE), one])
   }
-  const outlines = outlinesOf(sight, spotted, alone)
-  const { atMs, owner, looks, after } = sight
-  const chosen = choose({ outlines, atMs, logId: after.logId, isIn: placing(sight, seen, alone) })
+  const listedIn = listings(seen)
+  const isListed = (gtrid: string): boolean =>
+    seen.some(({ participant }) => listedIn(participant).has(gtrid))
+  const outlines = outlinesOf(sight, unlogged, isListed, alone)
+  const { atMs, owner, looks, after, pending } = sight
+  const isIn = (gtrid: string, name: string): boolean =>
+    listedIn(name).has(gtrid) ||
+    [...(alone.get(gtrid) ?? NONE), ...(pending.get(gtrid)?.record.branches ?? NONE)].some(
+      ({ participant }) => participant === name,
+    )
+  const chosen = choose({ outlines, atMs, logId: after.logId, isIn })
   const parts = partsOf(seen, new Set(chosen.map(({ gtrid }) => gtrid)))
   return {
     outlines,
@@ -94,7 +108,7 @@ export async function survey(options: InspectOptions, choose: Choose): Promise<S
         const { gtrid } = outline
         return transaction(sight, outline, parts.get(gtrid) ?? NONE, alone.get(gtrid) ?? NONE)
       }),
-      apart,
+      apart: unlogged.apart,
       operators: after.operators ?? [],
     },
   }
@@ -117,18 +131,23 @@ export function narrowed(inspection: Inspection, choose: Choose): Survey {
 
 async function see(options: InspectOptions): Promise<Sight> {
   const liveBefore = options.live?.()
-  const [before, meetings] = await Promise.all([options.readLog(), meetAll(options)])
-  const looks = await lookAtAll(meetings, options)
+  const marked = options.markLog?.() ?? readAtOnce(options)
+  const [before, looks] = await Promise.all([
+    // While the servers put their lists together.
+    marked.then((read) => read()),
+    Promise.all([meetAll(options), marked]).then(([met]) => lookAtAll(met, options)),
+  ])
   const liveAfter = options.live?.()
   const after = await options.readLog()
   const pending = new Map(after.pending.map((each) => [each.record.gtrid, each]))
   return {
-    settleable: before.pending.flatMap(({ record: { gtrid } }) =>
+    // Of a log that was opened meanwhile nobody knows what was pending before the lists.
+    settleable: (before?.pending ?? NONE).flatMap(({ record: { gtrid } }) =>
       liveBefore?.has(gtrid) === true ? NONE : (pending.get(gtrid) ?? NONE),
     ),
     looks,
     after,
-    owner: after.owner ?? before.owner,
+    owner: after.owner ?? before?.owner,
     pending,
     live:
       liveBefore === undefined || liveAfter === undefined
@@ -136,6 +155,11 @@ async function see(options: InspectOptions): Promise<Sight> {
         : { before: liveBefore, after: liveAfter },
     atMs: options.clock.now(),
   }
+}
+
+async function readAtOnce({ readLog }: InspectOptions): Promise<() => Promise<LogSnapshot>> {
+  const snapshot = await readLog()
+  return () => Promise.resolve(snapshot)
 }
 
 type Seen = Observation<PreparedBranch>
@@ -165,43 +189,50 @@ function observations(
   })
 }
 
-/** Of a transaction, from its listed and its missing branches; what it takes to outline it. */
-interface Spotted {
-  readonly gtrid: string
-  isPrepared: boolean
-  /** The first that a server dates. */
-  preparedAtMs: number | undefined
+/** What was listed, and is of no logged decision. There may be tens of thousands: little is kept. */
+interface Unlogged {
+  /** Transactions of this log, each with the first prepare that a server dates. */
+  readonly undecided: ReadonlyMap<string, number | undefined>
+  readonly apart: readonly ApartBranch[]
 }
 
-/** Goes over everything that was listed, and keeps little of it: there may be tens of thousands. */
-function spot(seen: readonly Seen[]): {
-  readonly spotted: ReadonlyMap<string, Spotted>
-  readonly apart: readonly ApartBranch[]
-} {
-  const spotted = new Map<string, Spotted>()
+function unloggedOf({ pending }: Sight, seen: readonly Seen[]): Unlogged {
+  const undecided = new Map<string, number | undefined>()
   const apart: ApartBranch[] = []
-  const at = (gtrid: string): Spotted => {
-    const known = spotted.get(gtrid)
-    if (known !== undefined) return known
-    const fresh = { gtrid, isPrepared: false, preparedAtMs: undefined }
-    spotted.set(gtrid, fresh)
-    return fresh
-  }
   for (const observation of seen) {
     for (const branch of observation.listed) {
       const resolution = resolveListed(observation, branch)
       if (isApart(resolution)) apart.push(apartOf(observation.participant, resolution))
-      else if (isOwn(resolution)) {
-        const its = at(resolution.xid.gtrid)
-        its.isPrepared = true
-        const { preparedAtMs = Number.POSITIVE_INFINITY } = branch
-        if (preparedAtMs < (its.preparedAtMs ?? Number.POSITIVE_INFINITY))
-          its.preparedAtMs = preparedAtMs
+      else if (resolution.kind === 'rollback' || resolution.kind === 'live') {
+        const { gtrid } = resolution.xid
+        if (!pending.has(gtrid)) undecided.set(gtrid, earlier(undecided.get(gtrid), branch))
       }
     }
-    for (const { gtrid } of resolveAbsent(observation)) at(gtrid)
   }
-  return { spotted, apart }
+  return { undecided, apart }
+}
+
+function earlier(known: number | undefined, { preparedAtMs }: PreparedBranch): number | undefined {
+  if (known === undefined || preparedAtMs === undefined) return known ?? preparedAtMs
+  return Math.min(known, preparedAtMs)
+}
+
+/** Which transactions of this log a participant lists, worked out when it is asked for. */
+function listings(seen: readonly Seen[]): (participant: string) => ReadonlySet<string> {
+  const known = new Map<string, ReadonlySet<string>>()
+  return (name) => {
+    const its = known.get(name) ?? new Set(seen.flatMap((one) => ownIn(one, name)))
+    known.set(name, its)
+    return its
+  }
+}
+
+function ownIn(observation: Seen, name: string): readonly string[] {
+  if (observation.participant !== name) return NONE
+  return observation.listed.flatMap((branch) => {
+    const resolution = resolveListed(observation, branch)
+    return isOwn(resolution) ? resolution.xid.gtrid : NONE
+  })
 }
 
 /** What was seen of a few transactions, by gtrid. */
@@ -228,41 +259,15 @@ function partsOf(
   return parts
 }
 
-/** Which transactions have a branch in a participant, worked out when it is asked for. */
-function placing(
-  { pending }: Sight,
-  seen: readonly Seen[],
-  alone: ReadonlyMap<string, readonly HeuristicCommit[]>,
-): Choice['isIn'] {
-  const known = new Map<string, ReadonlySet<string>>()
-  const inIt = (name: string): ReadonlySet<string> => {
-    const its = known.get(name) ?? spottedIn(seen, name)
-    known.set(name, its)
-    return its
-  }
-  return (gtrid, name) =>
-    inIt(name).has(gtrid) ||
-    [...(alone.get(gtrid) ?? NONE), ...(pending.get(gtrid)?.record.branches ?? NONE)].some(
-      ({ participant }) => participant === name,
-    )
-}
-
-function spottedIn(seen: readonly Seen[], name: string): ReadonlySet<string> {
-  const { spotted } = spot(seen.filter(({ participant }) => participant === name))
-  return new Set(spotted.keys())
-}
-
 /** Committed branches of transactions that nobody decided, nor can any more. */
 function committedAlone(
   { registry, clock, answerMs }: InspectOptions,
-  { looks, pending, owner, live }: Sight,
-  spotted: ReadonlyMap<string, Spotted>,
+  { looks, owner, live }: Sight,
+  { undecided: listed }: Unlogged,
 ): Promise<readonly HeuristicCommit[]> {
   // In another process any of them may be live, and be decided in a moment.
   const isKnown = owner === undefined || live !== undefined
-  const undecided = [...spotted.keys()].filter(
-    (id) => isKnown && !pending.has(id) && live?.after.has(id) !== true,
-  )
+  const undecided = isKnown ? [...listed.keys()].filter((id) => live?.after.has(id) !== true) : NONE
   const marked = [...registry.values()].filter(({ name }) => {
     const look = looks.get(name)
     return look?.kind === 'listed' && look.markers
@@ -272,32 +277,32 @@ function committedAlone(
 
 function outlinesOf(
   sight: Sight,
-  spotted: ReadonlyMap<string, Spotted>,
+  { undecided }: Unlogged,
+  isListed: (gtrid: string) => boolean,
   alone: ReadonlyMap<string, readonly HeuristicCommit[]>,
 ): readonly Outline[] {
   const outlines: Outline[] = []
-  const add = (its: Spotted): void => {
-    const { gtrid } = its
-    const sinceMs = sight.pending.get(gtrid)?.record.decidedAtMs ?? its.preparedAtMs
-    const state = alone.has(gtrid) ? 'heuristic' : stateOf(sight, its, sinceMs)
+  for (const [gtrid, logged] of sight.pending) {
+    const sinceMs = logged.record.decidedAtMs
+    const conclusion = concluded(logged)
+    const isOver = conclusion === 'committed' && !isListed(gtrid)
+    const isHeuristic = alone.has(gtrid) || conclusion === 'mixed' || conclusion === 'hazard'
+    const state = isHeuristic ? 'heuristic' : isOver ? 'settled' : stateOf(sight, gtrid, sinceMs)
     outlines.push({ gtrid, state, sinceMs })
   }
-  for (const its of spotted.values()) add(its)
-  for (const gtrid of sight.pending.keys()) {
-    if (!spotted.has(gtrid)) add({ gtrid, isPrepared: false, preparedAtMs: undefined })
+  for (const [gtrid, sinceMs] of undecided) {
+    const state = alone.has(gtrid) ? 'heuristic' : stateOf(sight, gtrid, sinceMs)
+    outlines.push({ gtrid, state, sinceMs })
   }
   return sortedByBegin(outlines)
 }
 
+/** Of a transaction that is not over. */
 function stateOf(
-  { owner, pending, live, atMs }: Sight,
-  { gtrid, isPrepared }: Spotted,
+  { owner, live, atMs }: Sight,
+  gtrid: string,
   sinceMs: number | undefined,
 ): InspectedState {
-  const decision = pending.get(gtrid)
-  const conclusion = decision === undefined ? 'unfinished' : concluded(decision)
-  if (conclusion === 'mixed' || conclusion === 'hazard') return 'heuristic'
-  if (conclusion === 'committed' && !isPrepared) return 'settled'
   if (live !== undefined) return live.after.has(gtrid) ? 'live' : 'unsettled'
   const young = sinceMs === undefined || atMs - sinceMs < IN_FLIGHT_MS
   return owner !== undefined && young ? 'live' : 'unsettled'

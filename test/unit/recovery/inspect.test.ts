@@ -333,6 +333,27 @@ describe('inspect', () => {
     expect(trace.slice(2)).toEqual(['ledger list', 'shop list', 'read log'])
   })
 
+  it('lists only once the log is marked, and asks for no proof when it was opened since', async () => {
+    const { clock, ledger, readLog, registry, trace, prepare, logCommit, gtrid } = world()
+    prepare(ledger, gtrid(1))
+    logCommit(gtrid(1), 'ledger', 'shop')
+    const markLog = async () => {
+      await new Promise((resolve) => setImmediate(resolve))
+      trace.push('mark log')
+      return async () => {
+        trace.push('read mark')
+        return undefined
+      }
+    }
+    const { transactions } = await inspect({ registry, clock, readLog, markLog, answerMs: 1_000 })
+    expect(trace[0]).toBe('mark log')
+    expect(trace.filter((step) => step === 'read log')).toHaveLength(1)
+    expect(transactions[0]?.branches).toMatchObject([
+      { participant: 'ledger', state: 'prepared', advice: { action: 'commit' } },
+      { participant: 'shop', state: 'not listed', advice: { action: 'leave' } },
+    ])
+  })
+
   it('lists apart what this log cannot speak for', async () => {
     const { look, prepare, ledger, gtrid } = world()
     prepare(ledger, gtrid(1, 1, '1111111111111111'))
