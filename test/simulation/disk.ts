@@ -10,20 +10,23 @@ import type { FileStat, FileSystem, OpenFile, OpenMode } from '../../src/log/fil
 import type { Owner, World } from './world.ts'
 
 const SECTOR = 512
+const EMPTY = Buffer.alloc(0)
 
 /** The log leaves a buffer alone until its write is durable or has failed, so none is copied here. */
 interface Write {
-  readonly opening: object
+  /** `undefined`: its sync failed, so it is there to be read and never becomes durable. */
+  readonly opening: object | undefined
   readonly position: number
   readonly bytes: Uint8Array
 }
 
 interface Inode {
   readonly number: bigint
-  /** What a reader sees. */
-  seen: Buffer
   durable: Buffer
-  unsynced: Write[]
+  /** What a reader sees over what is durable, the oldest first. */
+  written: Write[]
+  /** As a reader sees it. */
+  size: number
   holders: Set<object>
 }
 
@@ -77,11 +80,12 @@ export class SimDisk {
     this.#changes = []
     this.#names = new Map(names)
     for (const inode of new Set(names.values())) {
-      for (const write of inode.unsynced) {
+      for (const write of inode.written) {
+        if (write.opening === undefined) continue
         inode.durable = writeSectors(inode.durable, write, () => rng.chance(share))
       }
-      inode.unsynced = []
-      inode.seen = Buffer.from(inode.durable)
+      inode.written = []
+      inode.size = inode.durable.length
       inode.holders.clear()
     }
   }
@@ -97,7 +101,10 @@ export class SimDisk {
   /** Whether a power loss would leave the file as it is. */
   isKept(path: string): boolean {
     const inode = this.#durableNames.get(path)
-    return inode !== undefined && inode.seen.length > 0 && inode.seen.equals(inode.durable)
+    if (inode === undefined || inode.size === 0) return false
+    const seen = Buffer.alloc(inode.size)
+    readInto(seen, inode, 0)
+    return seen.equals(inode.durable)
   }
 
   /** All is lost. */
@@ -149,8 +156,8 @@ export class SimDisk {
         throw failure('ENOSPC', path)
       }
       this.#inodes += 1
-      const empty = { seen: Buffer.alloc(0), durable: Buffer.alloc(0) }
-      inode = { number: BigInt(this.#inodes), ...empty, unsynced: [], holders: new Set() }
+      const number = BigInt(this.#inodes)
+      inode = { number, durable: EMPTY, written: [], size: 0, holders: new Set() }
       const change: NameChange = { kind: 'create', path, inode }
       this.#changes.push(change)
       applyChange(this.#names, change)
@@ -163,7 +170,7 @@ export class SimDisk {
     const release = owner as Owner & { locks?: Set<() => void> }
     return {
       write: (buffers, position) => this.#write(inode, path, owner, opening, buffers, position),
-      read: async (buffer, position) => inode.seen.copy(buffer, 0, position),
+      read: async (buffer, position) => readInto(buffer, inode, position),
       sync: () => this.#sync(inode, path, owner, opening),
       stat: async () => statOf(inode),
       lock: async (mode) => {
@@ -197,15 +204,14 @@ export class SimDisk {
     const taken = fails ? rng.int(length) : short ? 1 + rng.int(length) : length
     const effect = (): void => {
       let at = position
-      inode.seen = roomFor(inode.seen, position + taken, position)
       for (const buffer of buffers) {
-        const bytes = buffer.subarray(0, position + taken - at)
-        if (bytes.length === 0) break
-        const write = { opening, position: at, bytes }
-        inode.seen.set(bytes, at)
-        inode.unsynced.push(write)
+        const left = position + taken - at
+        if (left === 0) break
+        const bytes = left < buffer.length ? buffer.subarray(0, left) : buffer
+        inode.written.push({ opening, position: at, bytes })
         at += bytes.length
       }
+      inode.size = Math.max(inode.size, at)
     }
     if (short) this.onFault?.(fails ? 'disk write error' : 'short write')
     return this.#do(`write ${path}`, owner, effect, () => {
@@ -220,16 +226,17 @@ export class SimDisk {
     const effect = (): void => {
       // Linux marks the pages clean: what was not written is gone, whatever a later sync says.
       let others: Write[] = []
-      for (const write of inode.unsynced) {
+      for (const write of inode.written) {
         if (write.opening !== opening) others.push(write)
-        else if (!fails) {
+        else if (fails) others.push(lost(write))
+        else {
           const end = write.position + write.bytes.length
           inode.durable = roomFor(inode.durable, end, write.position)
           inode.durable.set(write.bytes, write.position)
-          others = others.flatMap((older) => without(older, write))
+          if (others.length > 0) others = others.flatMap((older) => without(older, write))
         }
       }
-      inode.unsynced = others
+      inode.written = others
     }
     if (fails) this.onFault?.('disk sync error')
     return this.#do(`sync ${path}`, owner, effect, () => {
@@ -300,7 +307,25 @@ export function releaseLocks(owner: Owner & { locks?: Set<() => void> }): void {
 }
 
 function statOf(inode: Inode): FileStat {
-  return { size: inode.seen.length, inode: inode.number, birthNs: 1_000n }
+  return { size: inode.size, inode: inode.number, birthNs: 1_000n }
+}
+
+/** Answers how many bytes there were. */
+function readInto(target: Uint8Array, { durable, written, size }: Inode, from: number): number {
+  const length = Math.max(0, Math.min(target.length, size - from))
+  const kept = durable.copy(target, 0, from, from + length)
+  target.fill(0, kept, length)
+  for (const { position, bytes } of written) {
+    const start = Math.max(position, from)
+    const end = Math.min(position + bytes.length, from + length)
+    if (start < end) target.set(bytes.subarray(start - position, end - position), start - from)
+  }
+  return length
+}
+
+/** The log may use a buffer again once its write has failed. */
+function lost({ position, bytes }: Write): Write {
+  return { opening: undefined, position, bytes: bytes.slice() }
 }
 
 /** No file moves from one directory to another. */
