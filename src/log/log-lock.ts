@@ -239,8 +239,9 @@ async function lockedError(directory: string, files: FileSystem): Promise<Unanim
 
 async function readIdentity(file: OpenFile): Promise<LockIdentity> {
   const stat = await file.stat()
+  if (stat.size === 0) return 'unrecorded'
   const recorded = parseJson(await readAll(file, Math.min(stat.size, TEXT_BYTES)))
-  if (recorded === undefined) return stat.size === 0 ? 'unrecorded' : 'copied'
+  if (recorded === undefined) return 'copied'
   const same =
     recorded['inode'] === String(stat.inode) &&
     (recorded['birthNs'] === null || recorded['birthNs'] === String(stat.birthNs))

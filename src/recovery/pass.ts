@@ -143,8 +143,9 @@ async function someAtATime<T>(
   items: readonly T[],
   work: (item: T) => Promise<void>,
 ): Promise<void> {
+  if (items.length === 0) return
   const left = items.values()
-  const lanes = Array.from({ length: IN_FLIGHT }, async () => {
+  const lanes = Array.from({ length: Math.min(IN_FLIGHT, items.length) }, async () => {
     for (const item of left) if (log.poison === undefined) await work(item)
   })
   const ends = await Promise.allSettled(lanes)
@@ -160,7 +161,7 @@ async function splitByHand(
   participant: Participant,
   undecided: readonly { readonly xid: Xid }[],
 ): Promise<ReadonlySet<string>> {
-  if (context.log.poison !== undefined) return new Set()
+  if (undecided.length === 0 || context.log.poison !== undefined) return new Set()
   const gtrids = undecided.map(({ xid }) => xid.gtrid)
   const others = [...context.registry.values()].filter((one) => one !== participant)
   const found = await heuristicCommits(others, gtrids, context.clock, WITNESS_MS)
