@@ -143,8 +143,13 @@ export class SimDisk {
 
   #list(path: string): readonly string[] {
     const prefix = `${path}/`
-    const below = [...this.#names.keys()].filter((name) => name.startsWith(prefix))
-    return [...new Set(below.map((name) => name.slice(prefix.length).split('/')[0] ?? ''))].sort()
+    const below = new Set<string>()
+    for (const name of this.#names.keys()) {
+      if (!name.startsWith(prefix)) continue
+      const end = name.indexOf('/', prefix.length)
+      below.add(name.slice(prefix.length, end < 0 ? name.length : end))
+    }
+    return [...below].sort()
   }
 
   #open(path: string, mode: OpenMode, owner: Owner): OpenFile {

@@ -37,6 +37,15 @@ export class Fleet {
     return this.#places.every(({ process, givenUp }) => givenUp || process?.isOpen === true)
   }
 
+  /** Whether one of them knows how the transaction ended, or will end. */
+  isKnown(gtrid: string): boolean {
+    for (const { process } of this.#places) {
+      const outcome = process?.coordinator?.outcome(gtrid) ?? 'unknown'
+      if (outcome !== 'unknown') return true
+    }
+    return false
+  }
+
   /** The place whose process serves the callers of this one. */
   serving(index: number): number {
     return this.#place(index).givenUp ? 0 : index

@@ -50,7 +50,9 @@ export class Rng {
   }
 
   bytes(count: number): Uint8Array {
-    return Uint8Array.from({ length: count }, () => this.next() >>> 24)
+    const bytes = new Uint8Array(count)
+    for (let at = 0; at < count; at += 1) bytes[at] = this.next() >>> 24
+    return bytes
   }
 }
 

@@ -328,27 +328,22 @@ class Run {
       return false
     }
     for (const server of this.#servers) {
-      if (this.#preparedIn(server).length > 0) return false
+      for (const { xid } of server.prepared.values()) {
+        if (this.#oracle.attempts.has(xid.gtrid)) return false
+      }
       if (!isIdle(server)) return false
     }
-    for (const { gtrid, byHand } of this.#oracle.attempts.values()) {
-      if (this.#oracle.attempts.get(gtrid)?.reported === true || byHand !== undefined) continue
-      if (this.#isKnown(gtrid)) return false
+    for (const { gtrid, byHand, reported } of this.#oracle.attempts.values()) {
+      if (!reported && byHand === undefined && this.#fleet.isKnown(gtrid)) return false
     }
     return true
   }
 
   #unsettled(): string {
     const prepared = this.#servers.flatMap((server) => this.#preparedIn(server))
-    const open = [...this.#oracle.attempts.keys()].filter((gtrid) => this.#isKnown(gtrid))
+    const open = [...this.#oracle.attempts.keys()].filter((gtrid) => this.#fleet.isKnown(gtrid))
     const state = this.#fleet.allOpen ? 'open' : 'not open'
     return `unsettled: prepared ${prepared.join()}; in the log ${open.join()}; coordinator ${state}`
-  }
-
-  #isKnown(gtrid: string): boolean {
-    return this.#fleet.processes.some(
-      ({ coordinator }) => coordinator !== undefined && coordinator.outcome(gtrid) !== 'unknown',
-    )
   }
 
   /** A decision that ended against itself is kept for an operator, and its markers with it. */
@@ -381,7 +376,8 @@ class Run {
 }
 
 function isIdle(server: SimServer): boolean {
-  return [...server.sessions].every(({ branch }) => branch === undefined)
+  for (const { branch } of server.sessions) if (branch !== undefined) return false
+  return true
 }
 
 function stackOf(cause: unknown): string {

@@ -32,8 +32,8 @@ export function addResult(tally: Tally, result: SeedResult): void {
   tally.seeds += 1
   tally.events += result.events
   tally.virtualMs += result.virtualMs
-  addCounts(tally.faults, Object.fromEntries(result.faults))
-  addCounts(tally.answers, Object.fromEntries(result.answers))
+  addCounts(tally.faults, result.faults)
+  addCounts(tally.answers, result.answers)
   addTenths(tally, result.tenths)
   if (result.violation !== undefined) addFailure(tally, result.seed, result.violation)
 }
@@ -44,8 +44,8 @@ export function addTally(tally: Tally, other: Tally): void {
   tally.virtualMs += other.virtualMs
   tally.cpuMs += other.cpuMs
   tally.repeated += other.repeated
-  addCounts(tally.faults, other.faults)
-  addCounts(tally.answers, other.answers)
+  addCounts(tally.faults, Object.entries(other.faults))
+  addCounts(tally.answers, Object.entries(other.answers))
   addTenths(tally, other.tenths)
   for (const { seed, violation } of other.failures) addFailure(tally, seed, violation)
 }
@@ -54,8 +54,11 @@ export function addFailure(tally: Tally, seed: number, violation: string): void 
   if (tally.failures.length < KEPT_FAILURES) tally.failures.push({ seed, violation })
 }
 
-function addCounts(counts: Record<string, number>, more: Readonly<Record<string, number>>): void {
-  for (const [kind, count] of Object.entries(more)) counts[kind] = (counts[kind] ?? 0) + count
+function addCounts(
+  counts: Record<string, number>,
+  more: Iterable<readonly [string, number]>,
+): void {
+  for (const [kind, count] of more) counts[kind] = (counts[kind] ?? 0) + count
 }
 
 function addTenths(tally: Tally, tenths: readonly number[]): void {

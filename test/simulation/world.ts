@@ -100,13 +100,14 @@ export class World {
       const step = (): void => {
         try {
           const over = this.#step(done, untilMs)
-          if (over === undefined) whenEverythingSettled(step)
+          if (over === undefined) settle()
           else resolve(over)
         } catch (cause) {
           reject(cause instanceof Error ? cause : new Error(String(cause)))
         }
       }
-      whenEverythingSettled(step)
+      const settle = whenEverythingSettled(step)
+      settle()
     })
   }
 
@@ -192,12 +193,13 @@ export class World {
 }
 
 /**
- * Calls when no promise can go on any more. Node runs what is due at the next tick after the last
- * microtask; so that this holds wherever it is called, the tick is asked for in a microtask.
+ * Answers what makes the call when no promise can go on any more. Node runs what is due at the next
+ * tick after the last microtask; so that this holds wherever it is asked for, the tick is asked for in
+ * a microtask.
  */
-function whenEverythingSettled(call: () => void): void {
+function whenEverythingSettled(call: () => void): () => void {
   const atNextTick = (): void => process.nextTick(call)
-  SETTLED.then(atNextTick, atNextTick)
+  return () => void SETTLED.then(atNextTick, atNextTick)
 }
 
 function isBefore(a: SimEvent, b: SimEvent): boolean {
