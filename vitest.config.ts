@@ -30,6 +30,8 @@ export default defineConfig({
   },
   test: {
     reporters: ['default', source('test/support/reporter.ts')],
+    // What comes is waited for as long as a busy machine may take; Vitest gives up after a second.
+    expect: { poll: { timeout: 20_000 } },
     projects: [
       {
         extends: true,

@@ -58,14 +58,14 @@ it('fills the budget of a stopped database, refuses there alone, and closes when
   const decided = Array.from({ length: DECIDED }, (_, index) =>
     transfer(bank, order(`decided-${index}`, index + 1)),
   )
-  await expect.poll(() => held.length, { timeout: 20_000 }).toBe(DECIDED)
+  await expect.poll(() => held.length).toBe(DECIDED)
   await server.kill()
   hold = false
   for (const resolve of held) resolve()
   // Decided, and a database has it: for their callers they are committed.
   expect(await Promise.all(decided)).toEqual(decided.map(() => 'done'))
   await expect
-    .poll(() => bank.stats().participants['wallets'], { timeout: 20_000 })
+    .poll(() => bank.stats().participants['wallets'])
     .toMatchObject({ unsettled: DECIDED, refusing: true, reachable: false })
 
   const refused = bank.transaction(async (tx) => {

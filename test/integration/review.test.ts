@@ -136,7 +136,7 @@ it('a branch that ran under SET LOCAL ROLE is settled although it belongs to tha
     await tx.accounts.query('update account set balance = 17 where id = 2')
     await tx.wallets.query('update wallet set balance = 17 where id = 2')
   })
-  await expect.poll(() => db.observer.inDoubt(), { timeout: 3_000 }).toEqual([])
+  await expect.poll(() => db.observer.inDoubt()).toEqual([])
   const { rows } = await accounts.query('select id from account where balance = 17')
   expect(rows).toEqual([{ id: 2 }])
   await bank.close()

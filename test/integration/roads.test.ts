@@ -199,7 +199,7 @@ function everyRoad(open: () => Promise<Bank>): void {
     })
     await transfer(bank, 10)
     expect(killed).toBeGreaterThanOrEqual(2)
-    await expect.poll(() => prepared(bank), { timeout: 20_000 }).toBe(0)
+    await expect.poll(() => prepared(bank)).toBe(0)
     expect(await bank.balances()).toEqual([80, 120])
   })
 

@@ -59,7 +59,7 @@ async function recover(): Promise<readonly Omit<Told, 'event'>[]> {
   }
   const logger = { debug: hear, info: hear, warn: hear, error: hear, trace: quiet }
   const bank = await openBank(accounts, wallets, { log, logger })
-  await expect.poll(() => answers.length, { timeout: 10_000 }).toBe(2)
+  await expect.poll(() => answers.length).toBe(2)
   await bank.close()
   return told
 }

@@ -112,7 +112,7 @@ describe('processes that share a root', () => {
     await Promise.all(living.map((one) => one.heard('done')))
 
     // Nobody was started again.
-    await expect.poll(() => bank.observer.inDoubt(), { timeout: 15_000 }).toEqual([])
+    await expect.poll(() => bank.observer.inDoubt()).toEqual([])
     await bank.observer.lockAll()
     expect(await agree(all)).toBeGreaterThan(40)
     const settled = living.flatMap((one) => one.of('settled'))
@@ -121,7 +121,7 @@ describe('processes that share a root', () => {
     const left = async (): Promise<number> =>
       (await readSlots(root, nodeFileSystem)).flatMap(({ snapshot }) => snapshot?.pending ?? [])
         .length
-    await expect.poll(left, { timeout: 10_000 }).toBe(0)
+    await expect.poll(left).toBe(0)
 
     for (const one of living) one.say('close')
     await Promise.all(living.map((one) => one.exited))
@@ -165,19 +165,19 @@ describe("a sibling's branch under its exact id on another server", () => {
       const session = await mysqlSession(elsewhere.url)
       for (const verb of ['START', 'END', 'PREPARE']) await session.run(`XA ${verb} ${xid}`)
       session.close()
-      await expect.poll(() => settled.length, { timeout: 20_000 }).toBeGreaterThan(0)
+      await expect.poll(() => settled.length).toBeGreaterThan(0)
       expect(new Set(settled)).toEqual(new Set(['other-server']))
       expect(warned).toEqual(['OTHER_SERVER'])
       // The other branch is where it was, and is committed.
       const answers = async () => (await decided()).map((kept) => [...kept.answers.keys()])
-      await expect.poll(answers, { timeout: 10_000 }).toEqual([['accounts']])
+      await expect.poll(answers).toEqual([['accounts']])
     } finally {
       await misled.close()
       await pool.end()
       await elsewhere.stop()
     }
     const led = await openBank(bank.pools.accounts, bank.pools.wallets, { log: { root } })
-    await expect.poll(() => bank.observer.inDoubt(), { timeout: 15_000 }).toEqual([])
+    await expect.poll(() => bank.observer.inDoubt()).toEqual([])
     expect(await agree([])).toBeGreaterThan(0)
     await led.close()
   }, 90_000)

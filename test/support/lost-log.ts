@@ -119,7 +119,7 @@ export class LostLogs {
       const { out } = await this.#command(this.config(), ...words)
       return Left.parse(JSON.parse(out)).left.length > 0
     }
-    await expect.poll(open, { timeout: 10_000 }).toBe(false)
+    await expect.poll(open).toBe(false)
     return lost
   }
 

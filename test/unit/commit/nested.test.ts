@@ -38,6 +38,15 @@ const failure = (promise: Promise<unknown>): Promise<unknown> =>
     (cause: unknown) => cause,
   )
 
+/** What begins in a transaction, and goes on when it is let go. */
+function held() {
+  let go: () => void = () => undefined
+  const gone = new Promise<void>((resolve) => {
+    go = resolve
+  })
+  return { gone, go }
+}
+
 describe('the ambient branch', () => {
   it('is the one of the transaction around, and nobody outside', async () => {
     const { run, pool, trace, ledger } = world()
@@ -53,11 +62,13 @@ describe('the ambient branch', () => {
   it('refuses what escaped, in a participant that was used and in one that was not', async () => {
     for (const used of [true, false]) {
       const { run, pool, trace } = world()
+      const { gone, go } = held()
       let escaped: Promise<unknown> = Promise.resolve()
       await run(async (tx) => {
         if (used) await tx.ledger.work()
-        escaped = sleep(5).then(() => failure(pool.work()))
+        escaped = gone.then(() => failure(pool.work()))
       })
+      go()
       expect(await escaped).toMatchObject({ code: 'TRANSACTION_ENDED', outcome: 'committed' })
       expect(trace).not.toContain('ledger plain')
     }
@@ -65,14 +76,16 @@ describe('the ambient branch', () => {
 
   it('refuses transactions and hooks of what escaped', async () => {
     const { run } = world()
+    const { gone, go } = held()
     let escaped: Promise<unknown>[] = []
     await run(async (tx) => {
       escaped = [
-        sleep(5).then(() => failure(run(async () => 'never'))),
-        sleep(5).then(() => failure(tx.savepoint(async () => 'never'))),
-        sleep(5).then(() => failure((async () => tx.afterCommit(() => undefined))())),
+        gone.then(() => failure(run(async () => 'never'))),
+        gone.then(() => failure(tx.savepoint(async () => 'never'))),
+        gone.then(() => failure((async () => tx.afterCommit(() => undefined))())),
       ]
     })
+    go()
     for (const cause of await Promise.all(escaped)) {
       expect(cause).toMatchObject({ code: 'TRANSACTION_ENDED' })
     }
@@ -157,11 +170,13 @@ describe('savepoints', () => {
 
   it('started by work that escaped one belong to what is around it', async () => {
     const { run } = world()
+    const { gone, go } = held()
     await run(async (tx) => {
       let left: Promise<unknown> = Promise.resolve()
       await tx.savepoint(async () => {
-        left = sleep(5).then(() => tx.savepoint(async () => 'inner'))
+        left = gone.then(() => tx.savepoint(async () => 'inner'))
       })
+      go()
       expect(await left).toBe('inner')
     })
   })

