@@ -43,7 +43,14 @@ interface Unit {
 }
 
 const PURE = ['src/errors.ts', 'src/xid.ts', 'src/invariant.ts', 'src/redact.ts']
-const FOUNDATION = [...PURE, 'src/clock.ts', 'src/failpoint.ts', 'src/events.ts', 'src/tracing.ts']
+const FOUNDATION = [
+  ...PURE,
+  'src/clock.ts',
+  'src/failpoint.ts',
+  'src/events.ts',
+  'src/tracing.ts',
+  'src/turnover-map.ts',
+]
 const LOWER = [...FOUNDATION, 'src/protocol/']
 const LOGGER = 'src/logger.ts'
 const CONFIG = 'src/config.ts'

@@ -30,7 +30,7 @@ import {
   type LogRecord,
 } from './record.ts'
 import { checkCommit, checkOperator } from './record-limits.ts'
-import { TurnoverMap } from './turnover-map.ts'
+import { TurnoverMap } from '../turnover-map.ts'
 
 /** The register of a live transaction, and its commit record's way to the disk. */
 class Register extends Entry {

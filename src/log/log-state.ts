@@ -21,7 +21,7 @@ import {
   type ServerRecord,
 } from './record.ts'
 import { MAX_SERVERS } from './record-limits.ts'
-import { TurnoverMap } from './turnover-map.ts'
+import { TurnoverMap } from '../turnover-map.ts'
 
 /** Operator records that the log keeps, the newest ones. */
 export const KEPT_OPERATOR_RECORDS = 256

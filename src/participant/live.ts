@@ -7,6 +7,7 @@
  */
 import type { TransactionErrorCode } from '../errors.ts'
 import type { TransactionState } from '../protocol/transaction-state.ts'
+import { TurnoverMap } from '../turnover-map.ts'
 
 export interface LiveTransactions {
   has(gtrid: string): boolean
@@ -28,7 +29,7 @@ export interface LiveTransaction {
 }
 
 export class LiveSet implements LiveTransactions {
-  readonly #transactions: Map<string, LiveTransaction | undefined> = new Map()
+  readonly #transactions = new TurnoverMap<string, LiveTransaction | undefined>()
   #empty: (() => void)[] = []
 
   get size(): number {

@@ -15,6 +15,7 @@ import type {
   BranchRecord,
   Settlement,
 } from '../protocol/vocabulary.ts'
+import { TurnoverMap } from '../turnover-map.ts'
 import type { Xid } from '../xid.ts'
 import type { Participant } from './participant.ts'
 import { Unsettled } from './unsettled.ts'
@@ -49,10 +50,9 @@ export class Settlements {
   readonly #log: AnswerLog
   readonly #events: Events
   readonly #ended: (gtrid: string, participants: readonly string[]) => void
-  readonly #open: Map<string, Open> = new Map()
+  readonly #open = new TurnoverMap<string, Open>()
   /** Ended, but the end is not durable: after a crash the marker would be asked for again. */
-  readonly #ending: Set<string> = new Set()
-
+  readonly #ending = new TurnoverMap<string, true>()
   readonly #warned: Set<string> = new Set()
 
   /** @param ended - called once the end is durable, with the participants that carry a marker */
@@ -208,7 +208,7 @@ export class Settlements {
     const open = this.#open.get(gtrid)
     if (open === undefined || conclude(this.answersOf(gtrid)) !== 'committed') return
     this.#open.delete(gtrid)
-    this.#ending.add(gtrid)
+    this.#ending.set(gtrid, true)
     const marked = open.branches.filter((branch) => branch.marker)
     this.#log.end(gtrid).then(
       () => {

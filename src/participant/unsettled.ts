@@ -10,6 +10,7 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../protocol/vocabulary.ts'
+import { TurnoverMap } from '../turnover-map.ts'
 
 interface Entry {
   readonly decision: Decision
@@ -33,7 +34,7 @@ const NONE: UnsettledBranches = { left: 0, oldestMs: 0 }
 export class Unsettled {
   readonly #clock: Clock
   /** By participant, then by gtrid, in the order of their decisions. */
-  readonly #branches: Map<string, Map<string, Entry>> = new Map()
+  readonly #branches: Map<string, TurnoverMap<string, Entry>> = new Map()
   readonly #left: Map<string, number> = new Map()
   #order = 0
 
@@ -43,7 +44,7 @@ export class Unsettled {
 
   /** @param ageMs - how long ago it was decided */
   decided(participant: string, gtrid: string, decision: Decision, ageMs = 0): void {
-    const branches = this.#branches.get(participant) ?? new Map<string, Entry>()
+    const branches = this.#branches.get(participant) ?? new TurnoverMap<string, Entry>()
     this.#branches.set(participant, branches)
     if (branches.has(gtrid)) return
     this.#order += 1
@@ -77,7 +78,7 @@ export class Unsettled {
    * was aborted before is not there.
    */
   passed(participant: string, mark: number, notRolledBack: ReadonlySet<string>): void {
-    for (const [gtrid, { decision, order }] of this.#branches.get(participant) ?? []) {
+    for (const [gtrid, { decision, order }] of this.#branches.get(participant)?.entries() ?? []) {
       if (decision === 'commit' || order > mark || notRolledBack.has(gtrid)) continue
       this.ended(participant, gtrid)
     }

@@ -39,7 +39,15 @@ export class TurnoverMap<K, V> {
     return this.#map.delete(key)
   }
 
-  /** In the order in which their keys came. */
+  /** In the order in which they came, as all that follows. */
+  keys(): IterableIterator<K> {
+    return this.#map.keys()
+  }
+
+  entries(): IterableIterator<[K, V]> {
+    return this.#map.entries()
+  }
+
   values(): IterableIterator<V> {
     return this.#map.values()
   }

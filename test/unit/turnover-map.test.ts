@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { TurnoverMap } from '../../../src/log/turnover-map.ts'
+import { TurnoverMap } from '../../src/turnover-map.ts'
 
 describe('a map of things that come and go', () => {
   it('holds what a Map would hold, in the same order, over many turnovers', () => {
