@@ -47,6 +47,8 @@ export class Contact<C extends object, L extends Learned> {
   readonly #options: ContactOptions<C, L>
   readonly #told = new Set<string>()
   #learning: Promise<L> | undefined
+  /** What was judged last, and found fit. */
+  #fit: Promise<L> | undefined
   #latest: { readonly own: C; readonly learned: L } | undefined
 
   constructor(options: ContactOptions<C, L>) {
@@ -80,7 +82,8 @@ export class Contact<C extends object, L extends Learned> {
   /** @throws UnanimousError PARTICIPANT_UNREACHABLE or PARTICIPANT_UNFIT */
   async fit(): Promise<Capabilities> {
     const { participant, warn } = this.#options
-    const { server, markers, findings, identity } = await this.learn()
+    const learning = this.learn()
+    const { server, markers, findings, identity } = await learning
     refuseUnfit(participant, findings)
     for (const finding of findings) {
       const { code, severity, message } = finding
@@ -89,7 +92,13 @@ export class Contact<C extends object, L extends Learned> {
       this.#told.add(key)
       warn(warningOf(participant, finding))
     }
+    this.#fit = learning
     return { server, markers }
+  }
+
+  /** Whether {@link fit} would say nothing new: it was asked, and nothing was learned since. */
+  get isFit(): boolean {
+    return this.#fit !== undefined && this.#fit === this.#learning
   }
 
   /** What is known may be out of date. */

@@ -63,7 +63,9 @@ export class Gate {
   readonly #nesting = new Nesting()
   readonly #running: Set<Running> = new Set()
   #opened: Promise<void> | undefined
-  #tail: Promise<void> = Promise.resolve()
+  #isOpen = false
+  /** Resolves when everything that was asked has returned; `undefined` when it has. */
+  #tail: Promise<void> | undefined
   #because: (() => Error) | undefined
   #doom: Refusal | undefined
 
@@ -147,8 +149,8 @@ export class Gate {
     const running = { savepoints: issuer.savepoints, open, closing: false }
     const { before, finish } = this.#queue(running)
     try {
-      await before
-      await this.#opened
+      if (before !== undefined) await before
+      if (!this.#isOpen) await this.#opened
       this.#refuseSealed()
       if (issuer.savepoints.length > 0) await this.#setSavepoints(issuer.savepoints)
       if (control === undefined) this.#nesting.work(issuer)
@@ -202,7 +204,7 @@ export class Gate {
 
   /** Resolves when nothing runs any more, with what dooms the branch. */
   async drain(): Promise<Refusal | undefined> {
-    await this.#tail
+    if (this.#tail !== undefined) await this.#tail
     return this.#doom
   }
 
@@ -223,20 +225,30 @@ export class Gate {
   #open(): Promise<void> {
     const boundMs = this.#options.enlist()
     const opened = this.#options.open(boundMs)
-    opened.catch((cause: unknown) => this.doomNotEnlisted(cause))
+    opened.then(
+      () => {
+        this.#isOpen = true
+      },
+      (cause: unknown) => this.doomNotEnlisted(cause),
+    )
     return opened
   }
 
-  #queue(running: Running): { readonly before: Promise<void>; readonly finish: () => void } {
+  #queue(running: Running): {
+    readonly before: Promise<void> | undefined
+    readonly finish: () => void
+  } {
     const before = this.#tail
     let pass = (): void => undefined
     const done = new Promise<void>((resolve) => {
       pass = resolve
     })
-    this.#tail = before.then(() => done)
+    const tail = before === undefined ? done : before.then(() => done)
+    this.#tail = tail
     this.#running.add(running)
     const finish = (): void => {
       this.#running.delete(running)
+      if (this.#tail === tail) this.#tail = undefined
       pass()
     }
     return { before, finish }

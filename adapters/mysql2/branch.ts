@@ -31,7 +31,7 @@ import { fence, PATIENCE_MS, quiesce } from '../dialect/interrupt.ts'
 import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, NO_TABLE, provesNoEffect, refusalOf } from '../dialect/mysql-errors.ts'
 import { corePool, type MysqlHandle } from './driver-types.ts'
-import { enlist, inTime, type MysqlHome, notEnlisted, type Physical } from './enlist.ts'
+import { enlist, type MysqlHome, notEnlisted, type Physical } from './enlist.ts'
 import { type FacadeHost, facade } from './facade.ts'
 import { hear } from './lease.ts'
 import type { Session } from './pool.ts'
@@ -89,7 +89,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
       begin: () => this.#begin(),
       notBegun: (cause) => this.#notBegun(cause),
       unbegun: () => (this.#session?.opening === undefined ? undefined : this.#session),
-      threadId: () => this.#session?.connection.connection.threadId ?? null,
+      threadId: () => this.#session?.connection.threadId ?? null,
     }
     this.handle = facade(this.#host)
   }
@@ -168,7 +168,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
       session.opening !== undefined ||
       ((await this.#quiet(session)) &&
         this.#xid !== undefined &&
-        (await quietRollback(session, this.#home, this.#xid)))
+        (await quietRollback(session, this.#xid)))
     this.#leave(sound ? 'release' : 'destroy')
     if (!sound) await this.#endSession()
     return this.#settled
@@ -260,7 +260,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
       const decides = at === texts.length - 1
       if (session.lost !== undefined) return this.#failed(session.lost, false, false)
       try {
-        await inTime(this.#home, session.run(text))
+        await session.ask(text)
       } catch (cause) {
         return this.#failed(cause, decides, texts.length < restored.length)
       }
@@ -291,7 +291,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     }
     this.#state = 'ended'
     this.#settled = NOT_PREPARED
-    const settlement = await finishPrepared(session, this.#home, xid, verb)
+    const settlement = await finishPrepared(session, xid, verb)
     this.#settled = settlement
     this.#leave(settlement.kind === 'answered' ? 'release' : 'destroy')
     return settlement
@@ -317,7 +317,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
 
   async #begin(): Promise<void> {
     try {
-      await inTime(this.#home, this.#working().begin())
+      await this.#working().begin()
     } catch (cause) {
       throw this.#notBegun(cause)
     }

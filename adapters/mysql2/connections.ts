@@ -23,7 +23,7 @@ export class OwnConnection {
   }
 
   run(text: string): Promise<readonly Row[]> {
-    return run(this.connection, text)
+    return run(this.connection.connection, text)
   }
 }
 

@@ -28,6 +28,7 @@ export interface MysqlCore {
 /** A command, which reports by `onResult`, or by events when nobody gave one. */
 export interface MysqlCommand {
   onResult?: ((cause: unknown, ...rest: unknown[]) => void) | undefined
+  namedPlaceholders?: unknown
   emit: (event: string, ...args: unknown[]) => boolean
   once(event: 'end', listener: () => void): unknown
   stream: (options?: object) => Readable
@@ -63,8 +64,10 @@ export interface MysqlConnection {
   destroy(): void
 }
 
-export interface MysqlPoolConnection extends MysqlConnection {
+/** The core of a pool's connection. */
+export interface MysqlPoolCore extends MysqlCore {
   release(): void
+  destroy(): void
 }
 
 /** A connection of this adapter's own. */

@@ -20,6 +20,7 @@ import {
 import type { Interrupted } from '../dialect/interrupt.ts'
 import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, COMES_BACK, isTransient } from '../dialect/mysql-errors.ts'
+import type { Patience } from '../dialect/patience.ts'
 import { enlistFailed, isOutOfReach } from '../dialect/reach.ts'
 import type { MysqlPromisePool } from './driver-types.ts'
 import { acquire, type Session } from './pool.ts'
@@ -40,6 +41,7 @@ export interface MysqlHome {
   readonly name: string
   readonly clock: Clock
   readonly pool: MysqlPromisePool
+  readonly patience: Patience
   /** Connections that the pool may open. */
   readonly poolSize: number
   /** How long an answer to a verb may take before the connection is given up, in ms. */
@@ -47,10 +49,14 @@ export interface MysqlHome {
   /** How long a branch waits for a lock, in ms; 0: as its session does. */
   readonly lockTimeoutMs: number
   contact(): Promise<Capabilities>
+  /** Whether {@link contact} was made, and would say nothing new. */
+  readonly isFit: boolean
   /** The marker table's schema; `undefined` when there is no table. Known after contact. */
   markerSchema(): string | undefined
+  /** What was asked of the connection before; `undefined`: it is to be asked. */
+  known(session: Session): Physical | undefined
   /**
-   * Which server is behind the connection; asked once a connection.
+   * Which server is behind the connection.
    *
    * @throws UnanimousError PARTICIPANT_UNFIT behind a proxy that was not declared
    */
@@ -89,13 +95,11 @@ export async function enlist(
   const fail = (cause: unknown): never => {
     throw notEnlisted(home.name, request.gtrid, cause)
   }
-  const met = await within(home.clock, limitMs, home.contact()).catch(fail)
+  const met = home.isFit || (await within(home.clock, limitMs, home.contact()).catch(fail))
   const leftMs = (): number => limitMs - (home.clock.monotonic() - startedAt)
   const seat = met === LATE ? undefined : await request.seat(home.poolSize, leftMs())
   const session =
-    seat === undefined
-      ? LATE
-      : await seated(seat, acquire(home.pool, home.clock, leftMs())).catch(fail)
+    seat === undefined ? LATE : await seated(seat, acquire(home, leftMs())).catch(fail)
   if (session === LATE) {
     throw new TransactionError('ACQUIRE_TIMEOUT', `${home.name}: no connection in time`, {
       outcome: 'rolled-back',
@@ -110,7 +114,8 @@ export async function enlist(
   }
   enlistment.took(session)
   try {
-    return await inTime(home, prepareToBegin(home, session, request))
+    const physical = home.known(session) ?? (await inTime(home, home.identify(session)))
+    return await prepareToBegin(home, session, physical, request)
   } catch (cause) {
     session.destroy(errorOf(cause))
     return fail(cause)
@@ -120,9 +125,9 @@ export async function enlist(
 async function prepareToBegin(
   home: MysqlHome,
   session: Session,
+  physical: Physical,
   request: BranchRequest,
 ): Promise<Begun> {
-  const physical = await home.identify(session)
   const xid = { gtrid: request.gtrid, bqual: formatBqual(home.name, physical.threadId) }
   const statements = sql.begin(xid, request.isolation, request.readOnly)
   const limit =

@@ -3,8 +3,9 @@
  * what the ambient pool's `getConnection` answers. Several of them share the branch's one connection;
  * each balances its own transactions, which are savepoints there.
  *
- * `query` and `execute` are the pool's own methods, run over a pool whose every connection is a lease
- * of the branch's. What ends or resets a connection would end the branch with it, so it is refused,
+ * `query` and `execute` do what the pool's own do, over a lease of the branch's connection instead of a
+ * connection: the driver makes the commands. (To run the pool's own, over an object made like a pool for each
+ * statement, left V8 a class, and a closure old at once, of every statement.) What ends or resets a connection would end the branch with it, so it is refused,
  * or, where nothing can be answered, has no effect.
  */
 import { EventEmitter } from 'node:events'
@@ -20,12 +21,17 @@ import type { Session } from './pool.ts'
 
 export interface FacadeHost extends LeaseHost {
   readonly participant: string
-  /** Whose `query` and `execute` make the commands. */
+  /** Whose configuration the statements have. */
   readonly corePool: MysqlCorePool
   /** The branch's connection, as long as the branch was not begun on the server. */
   unbegun(): Session | undefined
   /** The server's id of the branch's connection, once it has one. */
   threadId(): number | null
+}
+
+/** Makes the command of a `query`, whatever form its arguments have. */
+const { createQuery } = Connection as unknown as {
+  createQuery(sql: unknown, values: unknown, done: unknown, config: object): MysqlCommand
 }
 
 const CORE = Connection.prototype as unknown as {
@@ -54,18 +60,46 @@ export class BranchConnection extends EventEmitter {
   }
 
   query(sql: unknown, values?: unknown, done?: MysqlDone): MysqlCommand {
-    const { corePool } = this.#host
-    const heard = done !== undefined || typeof values === 'function' || hasCallback(sql)
+    const { connectionConfig } = this.#host.corePool.config
+    const command = createQuery(sql, values, done, connectionConfig)
+    command.namedPlaceholders ??= connectionConfig['namedPlaceholders']
+    const heard = command.onResult !== undefined
     const result = heard ? undefined : new OpenResult()
-    const command = corePool.query.call(this.#leasing(sql, result, heard), sql, values, done)
+    const tell = (cause: unknown): void => {
+      if (command.onResult !== undefined) command.onResult(cause)
+      else command.emit('error', cause)
+    }
+    this.#lease(
+      textOf(sql),
+      result,
+      (cause, lease) => {
+        if (lease === undefined) return tell(cause)
+        try {
+          lease.query(command).once('end', () => lease.release())
+        } catch (mistake) {
+          lease.release()
+          tell(mistake)
+        }
+      },
+      heard,
+    )
     result?.watch(command)
     return command
   }
 
   execute(sql: unknown, values?: unknown, done?: MysqlDone): MysqlCommand | undefined {
-    if (done === undefined && typeof values !== 'function')
-      return this.#executeAsEvents(sql, values)
-    this.#host.corePool.execute.call(this.#leasing(sql, undefined), sql, values, done)
+    const heard = typeof values === 'function' ? (values as MysqlDone) : done
+    if (heard === undefined) return this.#executeAsEvents(sql, values)
+    this.#lease(textOf(sql), undefined, (cause, lease) => {
+      if (lease === undefined) return heard(cause)
+      try {
+        const given = typeof values === 'function' ? [] : values
+        lease.execute(sql, given, heard).once('end', () => lease.release())
+      } catch (mistake) {
+        lease.release()
+        heard(mistake)
+      }
+    })
     return undefined
   }
 
@@ -164,14 +198,6 @@ export class BranchConnection extends EventEmitter {
   }
 
   /** @param merges - the first statement may go in one packet with XA START */
-  #leasing(sql: unknown, result: OpenResult | undefined, merges = false): MysqlCorePool {
-    const getConnection = (take: Take): void => {
-      this.#lease(textOf(sql), result, take, merges)
-    }
-    const own = { getConnection: { value: getConnection } }
-    return Object.create(this.#host.corePool, own) as MysqlCorePool
-  }
-
   #lease(text: unknown, result: OpenResult | undefined, take: Take, merges = false): void {
     const { gate } = this.#host
     gate.turn(this.#client, text, result !== undefined).then(
@@ -235,10 +261,6 @@ function fail(command: MysqlCommand, cause: unknown): void {
     command.emit('error', cause)
     command.emit('end')
   })
-}
-
-function hasCallback(sql: unknown): boolean {
-  return typeof sql === 'object' && sql !== null && 'onResult' in sql && sql.onResult !== undefined
 }
 
 function textOf(config: unknown): unknown {

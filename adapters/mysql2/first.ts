@@ -30,7 +30,7 @@ interface FormattingCore extends MysqlCore {
 
 /** Whether the two may travel together; not with a format of the application's own, which sees one statement. */
 export function mergesFirst(session: Session): boolean {
-  return session.merges && session.connection.connection.config.queryFormat === undefined
+  return session.merges && session.connection.config.queryFormat === undefined
 }
 
 /**
@@ -45,7 +45,7 @@ export function sendFirst(
   notBegun: (cause: unknown) => void,
 ): void {
   const own = command as DriverQuery
-  const core = session.connection.connection as FormattingCore
+  const core = session.connection as unknown as FormattingCore
   core._resolveNamedPlaceholders(own)
   const sql = core.format(own.sql, own.values ?? [], own.namedPlaceholders)
   const count = opening.length

@@ -46,7 +46,7 @@ export class Lease implements MysqlStatements {
   }
 
   get #core(): MysqlCore {
-    return this.#session.connection.connection
+    return this.#session.connection
   }
 
   query(command: MysqlCommand): MysqlCommand {

@@ -34,6 +34,7 @@ import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, isTransient, RMERR } from '../dialect/mysql-errors.ts'
 import type { MysqlAllow } from '../dialect/mysql-findings.ts'
 import { byHand } from '../dialect/mysql-xids.ts'
+import { Patience } from '../dialect/patience.ts'
 import { ambientPool } from './ambient.ts'
 import { MysqlBranch } from './branch.ts'
 import { type OwnConnection, ownConnections } from './connections.ts'
@@ -74,6 +75,7 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
   readonly poolSize: number
   readonly answerMs: number
   readonly lockTimeoutMs: number
+  readonly patience: Patience
   readonly #given: P
   readonly #settings: MysqlSettings
   readonly #lane: Lane<OwnConnection>
@@ -88,6 +90,7 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
     this.pool = pool
     this.answerMs = settings.answerMs
     this.lockTimeoutMs = settings.lockTimeoutMs
+    this.patience = new Patience(context.clock, settings.answerMs)
     // 0: as many as are asked for.
     this.poolSize = poolConfig(this.pool).connectionLimit || Number.POSITIVE_INFINITY
     this.#settings = settings
@@ -107,6 +110,10 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
     return this.#contact.fit()
   }
 
+  get isFit(): boolean {
+    return this.#contact.isFit
+  }
+
   examine(): Promise<Examination> {
     return this.#contact.examine()
   }
@@ -119,12 +126,14 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
     return this.#contact.known?.markerSchema
   }
 
+  known({ connection }: Session): Physical | undefined {
+    return this.#settings.proxy ? undefined : this.#physical.get(connection)
+  }
+
   async identify(session: Session): Promise<Physical> {
-    const core = session.connection.connection
-    const known = this.#physical.get(core)
-    if (known !== undefined && !this.#settings.proxy) return known
+    const core = session.connection
     const { flavour } = await this.#contact.learn()
-    const rows = await session.run(sql.identity(flavour))
+    const rows = await session.ask(sql.identity(flavour))
     const server = identityIn(rows)
     await this.#contact.confirm(server)
     const threadId = this.#threadIdIn(rows[0]?.['thread_id'], core.threadId)

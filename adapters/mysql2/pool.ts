@@ -14,15 +14,30 @@
  *     known to have begun it, nothing more is said: outside of a branch a statement would commit by
  *     itself.
  */
-import { type Clock, errorOf, invariant, LATE, within } from '../../src/adapter.ts'
+import { type Clock, errorOf, invariant, LATE } from '../../src/adapter.ts'
 import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, saysTransactionOpen } from '../dialect/mysql-errors.ts'
-import type { MysqlConnection, MysqlPoolConnection, MysqlPromisePool } from './driver-types.ts'
+import type { Done, Patience } from '../dialect/patience.ts'
+import {
+  corePool,
+  type MysqlCore,
+  type MysqlPoolCore,
+  type MysqlPromisePool,
+} from './driver-types.ts'
 
 export type Row = Readonly<Record<string, unknown>>
 
+/** Whose connections are taken, and how. */
+export interface Lender {
+  readonly pool: MysqlPromisePool
+  readonly clock: Clock
+  readonly patience: Patience
+}
+
 export class Session {
-  readonly connection: MysqlPoolConnection
+  /** Beneath the promises, which take the stack of every statement down. */
+  readonly connection: MysqlPoolCore
+  readonly #patience: Patience
   #lost: Error | undefined
   #gone = false
   #whenGone: () => void = () => undefined
@@ -33,10 +48,11 @@ export class Session {
     this.#lost ??= cause ?? new Error('the server closed the connection')
   }
 
-  constructor(connection: MysqlPoolConnection) {
+  constructor(connection: MysqlPoolCore, patience: Patience) {
     this.connection = connection
-    connection.connection.on('error', this.#onEnd)
-    connection.connection.on('end', this.#onEnd)
+    this.#patience = patience
+    connection.on('error', this.#onEnd)
+    connection.on('end', this.#onEnd)
   }
 
   /** What ended the connection, once it is known to be dead. */
@@ -46,7 +62,7 @@ export class Session {
 
   /** Whether several statements may travel in one packet. */
   get merges(): boolean {
-    return this.connection.connection.config.multipleStatements === true
+    return this.connection.config.multipleStatements === true
   }
 
   /**
@@ -69,10 +85,25 @@ export class Session {
     return this.#owed
   }
 
-  async run(text: string): Promise<readonly Row[]> {
-    if (this.#gone) throw new Error('the connection has gone back to the pool')
-    if (this.#opening !== undefined) await this.begin()
-    return run(this.connection, text)
+  /** A verb of ours, whose answer comes in time or not at all. */
+  ask(text: string): Promise<readonly Row[]> {
+    if (this.#opening !== undefined) return this.begin().then(() => this.ask(text))
+    return this.#patience.ask((done) => this.#send(text, done))
+  }
+
+  /** The same for what may take its time, in the application's stead. */
+  run(text: string): Promise<readonly Row[]> {
+    if (this.#opening !== undefined) return this.begin().then(() => this.run(text))
+    return new Promise((resolve, reject) => {
+      this.#send(text, (cause, rows) =>
+        rows === undefined ? reject(errorOf(cause)) : resolve(rows),
+      )
+    })
+  }
+
+  #send(text: string, done: Done<readonly Row[]>): void {
+    if (this.#gone) done(new Error('the connection has gone back to the pool'))
+    else send(this.connection, text, done)
   }
 
   /** Sets what must go before anything else. */
@@ -112,11 +143,13 @@ export class Session {
   release(): void {
     if (this.#gone) return
     this.#gone = true
-    this.connection.connection.removeListener('error', this.#onEnd)
-    this.connection.connection.removeListener('end', this.#onEnd)
+    this.connection.removeListener('error', this.#onEnd)
+    this.connection.removeListener('end', this.#onEnd)
     // The driver sends in order: what the next borrower says comes behind it.
     if (this.#owed !== undefined) {
-      run(this.connection, this.#owed).catch(() => this.connection.destroy())
+      send(this.connection, this.#owed, (cause) => {
+        if (cause !== null) this.connection.destroy()
+      })
     }
     this.connection.release()
     this.#whenGone()
@@ -126,30 +159,52 @@ export class Session {
     this.#lost ??= cause
     if (this.#gone) return
     this.#gone = true
-    this.connection.connection.stream.destroy(new Error(cause.message, { cause }))
+    this.connection.stream.destroy(new Error(cause.message, { cause }))
     this.connection.destroy()
     this.#whenGone()
   }
 }
 
 /** One text of ours, whatever the pool's own settings make of rows and values. */
-export async function run(connection: MysqlConnection, sql: string): Promise<readonly Row[]> {
-  const plain = { sql, rowsAsArray: false, nestTables: false, typeCast: true }
-  const [answer] = (await connection.query(plain)) as [unknown]
-  return Array.isArray(answer) ? (answer as readonly Row[]) : []
+export function run(connection: MysqlCore, text: string): Promise<readonly Row[]> {
+  return new Promise((resolve, reject) => {
+    send(connection, text, (cause, rows) =>
+      rows === undefined ? reject(errorOf(cause)) : resolve(rows),
+    )
+  })
+}
+
+function send(connection: MysqlCore, text: string, done: Done<readonly Row[]>): void {
+  const plain = { sql: text, rowsAsArray: false, nestTables: false, typeCast: true }
+  connection.query(plain, (cause, answer) => {
+    if (cause !== null && cause !== undefined) done(cause)
+    else done(null, Array.isArray(answer) ? (answer as readonly Row[]) : [])
+  })
 }
 
 /** Takes a connection within the bound; one that arrives later goes straight back. */
-export async function acquire(
-  pool: MysqlPromisePool,
-  clock: Clock,
+export function acquire(
+  { pool, clock, patience }: Lender,
   boundMs: number,
 ): Promise<Session | typeof LATE> {
-  const connecting = pool.getConnection() as Promise<MysqlPoolConnection>
-  const connection = await within(clock, boundMs, connecting)
-  if (connection !== LATE) return new Session(connection)
-  connecting.then((late) => late.release()).catch(() => undefined)
-  return LATE
+  return new Promise((resolve, reject) => {
+    let late = false
+    const timer = clock.timer(
+      boundMs,
+      () => {
+        late = true
+        resolve(LATE)
+      },
+      true,
+    )
+    corePool(pool).getConnection((cause, connection) => {
+      timer.clear()
+      if (cause !== null && cause !== undefined) return reject(errorOf(cause))
+      const core = connection as MysqlPoolCore
+      if (late) core.release()
+      else resolve(new Session(core, patience))
+    })
+  })
 }
 
 /**
@@ -162,11 +217,11 @@ async function beginAlone(session: Session, texts: readonly string[]): Promise<v
   } catch (cause) {
     const error = asMysqlError(cause)
     if (error === undefined || !saysTransactionOpen(error)) throw cause
-    await session.run(sql.ROLLBACK)
+    await session.ask(sql.ROLLBACK)
     await runAll(session, texts)
   }
 }
 
 async function runAll(session: Session, texts: readonly string[]): Promise<void> {
-  for (const text of texts) await session.run(text)
+  for (const text of texts) await session.ask(text)
 }

@@ -5,12 +5,10 @@
 import {
   type Clock,
   type Decision,
-  LATE,
   parseBqual,
   type Settlement,
   sleep,
   UnanimousError,
-  within,
   type Xid,
 } from '../../src/adapter.ts'
 import * as sql from '../dialect/mysql.ts'
@@ -22,6 +20,11 @@ import {
   saysRolledBack,
 } from '../dialect/mysql-errors.ts'
 import type { Row } from './pool.ts'
+
+/** A connection that gives an answer in time, or none. */
+interface Asked {
+  ask(text: string): Promise<readonly Row[]>
+}
 
 interface Runner {
   run(text: string): Promise<readonly Row[]>
@@ -37,18 +40,15 @@ interface Bound {
  * Rolls an unprepared branch back; answers whether the connection is known to be free. XA END may
  * fail (idle already, or doomed); MySQL needs it all the same before XA ROLLBACK of a doomed branch.
  */
-export async function quietRollback(session: Runner, bound: Bound, xid: Xid): Promise<boolean> {
-  const work = async (): Promise<boolean> => {
-    try {
-      await session.run(sql.end(xid))
-    } catch (cause) {
-      if (asMysqlError(cause) === undefined) return false
-    }
-    await session.run(sql.rollback(xid))
-    return true
+export async function quietRollback(session: Asked, xid: Xid): Promise<boolean> {
+  try {
+    await session.ask(sql.end(xid))
+  } catch (cause) {
+    if (asMysqlError(cause) === undefined) return false
   }
   try {
-    return (await within(bound.clock, bound.answerMs, work())) === true
+    await session.ask(sql.rollback(xid))
+    return true
   } catch {
     return false
   }
@@ -56,16 +56,13 @@ export async function quietRollback(session: Runner, bound: Bound, xid: Xid): Pr
 
 /** Phase two on the branch's own connection, where 1397 does mean that the branch is gone. */
 export async function finishPrepared(
-  session: Runner,
-  bound: Bound,
+  session: Asked,
   xid: Xid,
   verb: 'commit' | 'rollback',
 ): Promise<Settlement> {
   try {
-    const text = verb === 'commit' ? sql.commit(xid) : sql.rollback(xid)
-    const rows = await within(bound.clock, bound.answerMs, session.run(text))
-    if (rows !== LATE) return { kind: 'answered' }
-    return { kind: 'unknown', cause: new Error(`no answer within ${bound.answerMs} ms`) }
+    await session.ask(verb === 'commit' ? sql.commit(xid) : sql.rollback(xid))
+    return { kind: 'answered' }
   } catch (cause) {
     const error = asMysqlError(cause)
     if (error?.errno === NOTA) return { kind: 'absent', cause }

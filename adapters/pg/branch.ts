@@ -38,7 +38,7 @@ import {
 } from '../dialect/postgres-errors.ts'
 import { sameTags, saysNoId, xid8In } from './answers.ts'
 import type { PgHandle, PgResult } from './driver-types.ts'
-import { type Backend, enlist, inTime, notEnlisted, type PgHome, type Physical } from './enlist.ts'
+import { type Backend, enlist, notEnlisted, type PgHome, type Physical } from './enlist.ts'
 import { type FacadeHost, facade, speak } from './facade.ts'
 import { Observed, swallowed } from './observed.ts'
 import type { Session } from './pool.ts'
@@ -199,7 +199,7 @@ export class PgBranch implements Branch<PgHandle> {
     // Nothing was prepared: without its client the server can only roll the block back.
     const sound =
       session.opening !== undefined ||
-      ((await this.#quiet(session)) && (await quietRollback(session, this.#home)))
+      ((await this.#quiet(session)) && (await quietRollback(session)))
     this.#leave(sound ? 'release' : 'destroy')
     if (!sound) await this.#endSession()
     return this.#settled
@@ -283,7 +283,7 @@ export class PgBranch implements Branch<PgHandle> {
     }
     const asked = this.#state
     try {
-      const results = await inTime(this.#home, session.run(text))
+      const results = await session.ask(text)
       if (this.#state === asked) return { kind: 'results', results }
       return { kind: 'lost', refusal: connectionLost(session.lost) }
     } catch (cause) {
@@ -328,7 +328,7 @@ export class PgBranch implements Branch<PgHandle> {
     if (session === undefined || this.#state !== 'prepared') return NOT_PREPARED
     this.#state = 'ended'
     this.#settled = NOT_PREPARED
-    const here = finishPrepared(session, this.#home, this.#xid, decision)
+    const here = finishPrepared(session, this.participant, this.#xid, decision)
     const past = this.#pooled && this.#home.leadsPastPooler()
     const { settlement, open } = past
       ? await finishEitherWay(this.#home.clock, here, () => this.#home.settle(this.#xid, decision))
@@ -352,7 +352,7 @@ export class PgBranch implements Branch<PgHandle> {
 
   async #begin(): Promise<void> {
     try {
-      await inTime(this.#home, this.#working().begin())
+      await this.#working().begin()
     } catch (cause) {
       throw this.#notBegun(cause)
     }

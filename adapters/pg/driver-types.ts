@@ -25,6 +25,10 @@ export const AS_TEXT: { getTypeParser(): (value: string) => string } = {
 
 export interface PgClient {
   query(config: unknown, values?: unknown): Promise<PgResult | PgResult[]>
+  query(
+    config: object,
+    done: (cause: unknown, answer: PgResult | PgResult[] | undefined) => void,
+  ): void
   on(event: 'error' | 'notice', listener: (cause: Error) => void): unknown
   removeListener(event: 'error' | 'notice', listener: (cause: Error) => void): unknown
   /** Absent in `pg-native`. */

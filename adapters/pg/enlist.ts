@@ -18,11 +18,13 @@ import {
 } from '../../src/adapter.ts'
 import type { Interrupted } from '../dialect/interrupt.ts'
 import { spreadLockTimeout } from '../dialect/lock-timeout.ts'
+import type { Patience } from '../dialect/patience.ts'
 import * as sql from '../dialect/postgres.ts'
 import { asPostgresError, COMES_BACK, isTransient } from '../dialect/postgres-errors.ts'
 import { enlistFailed, isOutOfReach } from '../dialect/reach.ts'
 import type { PgPool } from './driver-types.ts'
 import { acquire, type Session } from './pool.ts'
+import { inTime } from './settle.ts'
 
 /** The server's side of a connection, as `pg_stat_activity` shows it; times in microseconds. */
 export interface Backend {
@@ -48,6 +50,7 @@ export interface PgHome {
   readonly name: string
   readonly clock: Clock
   readonly pool: PgPool
+  readonly patience: Patience
   /** Connections that the pool may open. */
   readonly poolSize: number
   /** How long an answer to a verb may take before the connection is given up, in ms. */
@@ -55,9 +58,13 @@ export interface PgHome {
   /** How long a branch waits for a lock, in ms; 0: as its session does. */
   readonly lockTimeoutMs: number
   contact(): Promise<Capabilities>
+  /** Whether {@link contact} was made, and would say nothing new. */
+  readonly isFit: boolean
   /** The marker table's schema; `undefined` when there is no table. Known after contact. */
   markerSchema(): string | undefined
-  /** Which server, and which life of it, is behind the connection; asked once a connection. */
+  /** What was asked of the connection before; `undefined`: it is to be asked. */
+  known(session: Session): Physical | undefined
+  /** Which server, and which life of it, is behind the connection. */
   identify(session: Session): Promise<Physical>
   /** Cancels what a branch's backend runs, or ends it, from the participant's own connection. */
   interrupt(backend: Backend, how: 'cancel' | 'terminate'): Promise<Interrupted>
@@ -99,13 +106,11 @@ export async function enlist(
   const fail = (cause: unknown): never => {
     throw notEnlisted(home.name, request.gtrid, cause)
   }
-  const met = await within(home.clock, limitMs, home.contact()).catch(fail)
+  const met = home.isFit || (await within(home.clock, limitMs, home.contact()).catch(fail))
   const leftMs = (): number => limitMs - (home.clock.monotonic() - startedAt)
   const seat = met === LATE ? undefined : await request.seat(home.poolSize, leftMs())
   const session =
-    seat === undefined
-      ? LATE
-      : await seated(seat, acquire(home.pool, home.clock, leftMs())).catch(fail)
+    seat === undefined ? LATE : await seated(seat, acquire(home, leftMs())).catch(fail)
   if (session === LATE) {
     throw new TransactionError('ACQUIRE_TIMEOUT', `${home.name}: no connection in time`, {
       outcome: 'rolled-back',
@@ -121,7 +126,8 @@ export async function enlist(
   enlistment.took(session)
   try {
     refuseOpenBlock(session)
-    return await inTime(home, prepareToBegin(home, session, request, xid))
+    const physical = home.known(session) ?? (await inTime(home, home.identify(session)))
+    return await prepareToBegin(home, session, physical, request, xid)
   } catch (cause) {
     session.destroy(errorOf(cause))
     return fail(cause)
@@ -131,10 +137,10 @@ export async function enlist(
 async function prepareToBegin(
   home: PgHome,
   session: Session,
+  physical: Physical,
   request: BranchRequest,
   xid: Xid,
 ): Promise<Begun> {
-  const physical = await home.identify(session)
   const { backend, lockTimeoutMs: own } = physical
   const limited = home.lockTimeoutMs > 0 && !(own > 0 && own <= home.lockTimeoutMs)
   session.opens(
@@ -176,16 +182,6 @@ async function seated(
     seat.left()
     throw cause
   }
-}
-
-/** @throws Error when the server does not answer: a half-open connection must keep nobody for ever */
-export async function inTime<T>(
-  { clock, answerMs }: { readonly clock: Clock; readonly answerMs: number },
-  asked: Promise<T>,
-): Promise<T> {
-  const answer = await within(clock, answerMs, asked)
-  if (answer !== LATE) return answer
-  throw new Error(`no answer within ${answerMs} ms`)
 }
 
 /** A block that an earlier borrower left open would be prepared together with ours. */

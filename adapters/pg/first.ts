@@ -23,7 +23,6 @@ interface Connection {
 interface DriverQuery {
   text: unknown
   name: string | undefined
-  callback: unknown
   query_timeout?: unknown
   requiresPreparation(): boolean
   submit(connection: Connection): unknown
@@ -32,13 +31,15 @@ interface DriverQuery {
   handleError(cause: { position?: string }, connection: Connection): void
 }
 
-type QueryClass = new (config: unknown, values: unknown) => DriverQuery
+type Done = (cause: Error | null | undefined, result: PgResult) => void
+type QueryClass = new (config: unknown, values: unknown, done: Done) => DriverQuery
 
 type FirstQuery = DriverQuery & { readonly begun: boolean }
 type FirstQueryClass = new (
   opening: readonly string[],
   config: unknown,
   values: unknown,
+  done: Done,
 ) => FirstQuery
 
 const UNNAMED = {}
@@ -51,8 +52,8 @@ function firstQueryOf(Query: QueryClass): FirstQueryClass {
     #before = 0
     #name: string | undefined
 
-    constructor(opening: readonly string[], config: unknown, values: unknown) {
-      super(config, values)
+    constructor(opening: readonly string[], config: unknown, values: unknown, done: Done) {
+      super(config, values, done)
       this.#opening = opening
     }
 
@@ -140,17 +141,22 @@ export function sendFirst(session: Session, config: unknown, values: unknown): F
   if (FirstQuery === undefined) return undefined
   const { opening } = session
   invariant(opening !== undefined, 'a first statement goes with what begins its branch')
-  const query = new FirstQuery(opening, config, values)
+  let resolve: (result: PgResult) => void
+  let reject: (cause: Error) => void
+  const answered = new Promise<PgResult | readonly PgResult[]>((...settle) => {
+    ;[resolve, reject] = settle
+  })
+  // Not set on the query afterwards: V8 makes a function that is assigned to a property old at once, and
+  // with it all that it can reach.
+  const query = new FirstQuery(opening, config, values, (cause, result) => {
+    if (cause === null || cause === undefined) resolve(result)
+    else reject(errorOf(cause))
+  })
   // The client asks whatever it is given for it.
   if (typeof config === 'object' && config !== null && 'query_timeout' in config) {
     query.query_timeout = config.query_timeout
   }
-  const answer = new Promise<PgResult | readonly PgResult[]>((resolve, reject) => {
-    query.callback = (cause: Error | null | undefined, result: PgResult) => {
-      if (cause === null || cause === undefined) resolve(result)
-      else reject(errorOf(cause))
-    }
-  }).catch((cause: unknown) => {
+  const answer = answered.catch((cause: unknown) => {
     const error = errorOf(cause)
     // As the driver does: from the socket's stack to that of whoever asked.
     Error.captureStackTrace(error)

@@ -30,6 +30,7 @@ import {
 import { Contact, OTHER_SERVER } from '../dialect/contact.ts'
 import type { Interrupted } from '../dialect/interrupt.ts'
 import { Lane } from '../dialect/lane.ts'
+import { Patience } from '../dialect/patience.ts'
 import * as sql from '../dialect/postgres.ts'
 import { asPostgresError, isTransient } from '../dialect/postgres-errors.ts'
 import type { PostgresAllow } from '../dialect/postgres-findings.ts'
@@ -65,6 +66,7 @@ export class PgParticipant<P extends PgPool = PgPool> implements Participant<PgH
   readonly poolSize: number
   readonly answerMs: number
   readonly lockTimeoutMs: number
+  readonly patience: Patience
   readonly #settings: PgSettings
   readonly #lane: Lane<OwnConnection>
   readonly #contact: Contact<OwnConnection, PgLearned>
@@ -77,6 +79,7 @@ export class PgParticipant<P extends PgPool = PgPool> implements Participant<PgH
     this.pool = pool
     this.answerMs = settings.answerMs
     this.lockTimeoutMs = settings.lockTimeoutMs
+    this.patience = new Patience(context.clock, settings.answerMs)
     const { max } = pool.options as { readonly max?: number }
     this.poolSize = max ?? POOL_SIZE
     this.#settings = settings
@@ -98,6 +101,10 @@ export class PgParticipant<P extends PgPool = PgPool> implements Participant<PgH
     return this.#contact.fit()
   }
 
+  get isFit(): boolean {
+    return this.#contact.isFit
+  }
+
   examine(): Promise<Examination> {
     return this.#contact.examine()
   }
@@ -111,10 +118,13 @@ export class PgParticipant<P extends PgPool = PgPool> implements Participant<PgH
   }
 
   /** Behind a pooler a connection outlives the server that it was on, so each branch asks. */
+  known({ client }: Session): Physical | undefined {
+    const known = this.#identities.get(client)
+    return known?.backend === undefined ? undefined : known
+  }
+
   async identify(session: Session): Promise<Physical> {
-    const known = this.#identities.get(session.client)
-    if (known?.backend !== undefined) return known
-    const [result] = await session.run(sql.SESSION)
+    const [result] = await session.ask(sql.SESSION)
     const physical = physicalIn(result?.rows[0], session, this.clock.monotonic())
     await this.#contact.confirm(physical.server)
     this.#identities.set(session.client, physical)

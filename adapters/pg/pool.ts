@@ -10,11 +10,20 @@
  *  4. What begins a branch goes with whatever is said first, in one packet. If that is not known to
  *     have begun it, nothing more is said: without a BEGIN a statement would commit by itself.
  */
-import { type Clock, errorOf, invariant, LATE, within } from '../../src/adapter.ts'
+import { type Clock, errorOf, invariant, LATE } from '../../src/adapter.ts'
+import type { Done, Patience } from '../dialect/patience.ts'
 import { AS_TEXT, type PgPool, type PgPoolClient, type PgResult } from './driver-types.ts'
+
+/** Whose connections are taken, and how. */
+export interface Lender {
+  readonly pool: PgPool
+  readonly clock: Clock
+  readonly patience: Patience
+}
 
 export class Session {
   readonly client: PgPoolClient
+  readonly #patience: Patience
   #lost: Error | undefined
   #gone = false
   #whenGone: () => void = () => undefined
@@ -23,8 +32,9 @@ export class Session {
     this.#lost ??= cause
   }
 
-  constructor(client: PgPoolClient) {
+  constructor(client: PgPoolClient, patience: Patience) {
     this.client = client
+    this.#patience = patience
     client.on('error', this.#onError)
   }
 
@@ -52,23 +62,62 @@ export class Session {
   }
 
   /** Says alone what begins the branch. */
-  async begin(): Promise<readonly PgResult[]> {
-    return this.#runFirst()
+  begin(): Promise<readonly PgResult[]> {
+    return this.#first((opening) => this.#ask(opening.join('; ')))
   }
 
-  /** One simple query; one result a statement. */
-  async run(text: string): Promise<readonly PgResult[]> {
-    if (this.#gone) throw new Error('the connection has gone back to the pool')
-    if (this.#opening !== undefined) return this.#runFirst(text)
-    const answer = await this.client.query({ text, types: AS_TEXT })
-    return Array.isArray(answer) ? answer : [answer]
+  /** A verb of ours, whose answer comes in time or not at all. One simple query; one result a statement. */
+  ask(text: string): Promise<readonly PgResult[]> {
+    if (this.#opening === undefined) return this.#ask(text)
+    return this.#behindFirst(text, (merged) => this.#ask(merged))
   }
 
-  async #runFirst(...texts: readonly string[]): Promise<readonly PgResult[]> {
+  /** The same for what may take its time, in the application's stead. */
+  run(text: string): Promise<readonly PgResult[]> {
+    if (this.#opening === undefined) return this.#run(text)
+    return this.#behindFirst(text, (merged) => this.#run(merged))
+  }
+
+  #ask(text: string): Promise<readonly PgResult[]> {
+    return this.#patience.ask((done) => this.#send(text, done))
+  }
+
+  #run(text: string): Promise<readonly PgResult[]> {
+    return new Promise((resolve, reject) => {
+      this.#send(text, (cause, results) =>
+        results === undefined ? reject(errorOf(cause)) : resolve(results),
+      )
+    })
+  }
+
+  #send(text: string, done: Done<readonly PgResult[]>): void {
+    if (this.#gone) {
+      done(new Error('the connection has gone back to the pool'))
+      return
+    }
+    const told = (cause: unknown, answer: PgResult | PgResult[] | undefined): void => {
+      if (answer === undefined) done(cause)
+      else done(null, Array.isArray(answer) ? answer : [answer])
+    }
+    this.client.query({ text, types: AS_TEXT }, told)
+  }
+
+  #behindFirst(
+    text: string,
+    say: (merged: string) => Promise<readonly PgResult[]>,
+  ): Promise<readonly PgResult[]> {
+    return this.#first(async (opening) => {
+      const results = await say([...opening, text].join('; '))
+      return results.slice(opening.length)
+    })
+  }
+
+  async #first(
+    say: (opening: readonly string[]) => Promise<readonly PgResult[]>,
+  ): Promise<readonly PgResult[]> {
     const opening = this.takeOpening()
     try {
-      const results = await this.run([...opening, ...texts].join('; '))
-      return texts.length === 0 ? results : results.slice(opening.length)
+      return await say(opening)
     } catch (cause) {
       this.destroy(errorOf(cause))
       throw cause
@@ -108,27 +157,32 @@ export class Session {
   }
 }
 
-/** Takes a connection within the bound; one that arrives later goes straight back. */
-export async function acquire(
-  pool: PgPool,
-  clock: Clock,
-  boundMs: number,
-): Promise<Session | typeof LATE> {
-  const connecting = checkOut(pool)
-  const session = await within(clock, boundMs, connecting)
-  if (session === LATE) connecting.then((late) => late.release()).catch(() => undefined)
-  return session
-}
-
 /**
+ * Takes a connection within the bound; one that arrives later goes straight back.
+ *
  * By callback: the pool takes its own listener off just before, and the packet that reports the death
  * of the connection may be the next one of the same chunk, ahead of any promise.
  */
-function checkOut(pool: PgPool): Promise<Session> {
+export function acquire(
+  { pool, clock, patience }: Lender,
+  boundMs: number,
+): Promise<Session | typeof LATE> {
   return new Promise((resolve, reject) => {
+    let late = false
+    const timer = clock.timer(
+      boundMs,
+      () => {
+        late = true
+        resolve(LATE)
+      },
+      true,
+    )
     pool.connect((cause, client) => {
-      if (client === undefined) reject(cause ?? new Error('the pool gave no connection'))
-      else resolve(new Session(client))
+      timer.clear()
+      if (client === undefined) return reject(cause ?? new Error('the pool gave no connection'))
+      const session = new Session(client, patience)
+      if (late) session.release()
+      else resolve(session)
     })
   })
 }

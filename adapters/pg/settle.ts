@@ -15,8 +15,9 @@ import { asPostgresError, SETTLE_ANSWERS } from '../dialect/postgres-errors.ts'
 import type { OwnConnection } from './connections.ts'
 import type { PgResult } from './driver-types.ts'
 
-interface Runner {
-  run(text: string): Promise<readonly PgResult[]>
+/** A connection that gives an answer in time, or none. */
+interface Asked {
+  ask(text: string): Promise<readonly PgResult[]>
 }
 
 interface Bound {
@@ -26,10 +27,10 @@ interface Bound {
 }
 
 /** Rolls an unprepared block back; answers whether the connection is known to be outside of one. */
-export async function quietRollback(session: Runner, bound: Bound): Promise<boolean> {
+export async function quietRollback(session: Asked): Promise<boolean> {
   try {
-    const results = await within(bound.clock, bound.answerMs, session.run(sql.ROLLBACK))
-    return results !== LATE && results[0]?.command === 'ROLLBACK'
+    const [result] = await session.ask(sql.ROLLBACK)
+    return result?.command === 'ROLLBACK'
   } catch {
     return false
   }
@@ -37,8 +38,8 @@ export async function quietRollback(session: Runner, bound: Bound): Promise<bool
 
 /** COMMIT PREPARED or ROLLBACK PREPARED. After `unknown` the connection is not to be used again. */
 export async function finishPrepared(
-  session: Runner,
-  bound: Bound,
+  session: Asked,
+  participant: string,
   xid: Xid,
   decision: Decision,
 ): Promise<Settlement> {
@@ -47,14 +48,11 @@ export async function finishPrepared(
       ? [sql.commitPrepared(xid), 'COMMIT']
       : [sql.rollbackPrepared(xid), 'ROLLBACK']
   try {
-    const results = await within(bound.clock, bound.answerMs, session.run(text))
-    if (results === LATE) {
-      return { kind: 'unknown', cause: new Error(`no answer within ${bound.answerMs} ms`) }
-    }
-    if (results[0]?.command === tag) return { kind: 'answered' }
-    return { kind: 'unknown', cause: new Error(`${text} was answered by ${results[0]?.command}`) }
+    const [result] = await session.ask(text)
+    if (result?.command === tag) return { kind: 'answered' }
+    return { kind: 'unknown', cause: new Error(`${text} was answered by ${result?.command}`) }
   } catch (cause) {
-    return settlementOf(bound.name, cause)
+    return settlementOf(participant, cause)
   }
 }
 
@@ -99,7 +97,8 @@ export async function settleFrom(
   xid: Xid,
   decision: Decision,
 ): Promise<Settlement> {
-  const settlement = await finishPrepared(own, bound, xid, decision)
+  const bounded = { ask: (text: string) => inTime(bound, own.run(text)) }
+  const settlement = await finishPrepared(bounded, bound.name, xid, decision)
   if (settlement.kind === 'unknown') own.alive = false
   if (settlement.kind !== 'later') return settlement
   const [other] = await own.rows(sql.otherOwner(xid))
@@ -110,7 +109,17 @@ export async function settleFrom(
   } catch {
     return settlement
   }
-  return finishPrepared(own, bound, xid, decision)
+  return finishPrepared(bounded, bound.name, xid, decision)
+}
+
+/** @throws Error when the server does not answer */
+export async function inTime<T>(
+  { clock, answerMs }: Omit<Bound, 'name'>,
+  asked: Promise<T>,
+): Promise<T> {
+  const answer = await within(clock, answerMs, asked)
+  if (answer !== LATE) return answer
+  throw new Error(`no answer within ${answerMs} ms`)
 }
 
 function settlementOf(name: string, cause: unknown): Settlement {

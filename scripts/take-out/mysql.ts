@@ -337,8 +337,8 @@ export const MYSQL_TAKE_OUTS: readonly TakeOut[] = [
       'B42',
       'verbs are no prepared statements',
       MY_POOL,
-      'connection.query(plain)',
-      '(connection as never as { execute(o: object): Promise<unknown> }).execute(plain)',
+      'connection.query(plain, (',
+      'connection.execute(plain, [], (',
       'E: the handle executes',
       // MariaDB takes the verbs as prepared statements, too.
       ['mysql'],

@@ -8,6 +8,7 @@ import type { Clock } from '../clock.ts'
 import { UnanimousError } from '../errors.ts'
 import { invariant } from '../invariant.ts'
 import type { BranchAnswer, Decision } from '../protocol/vocabulary.ts'
+import { TurnoverMap } from '../turnover-map.ts'
 import { gtridPrefix, type Incarnation } from '../xid.ts'
 import type {
   CommitRecord,
@@ -30,7 +31,6 @@ import {
   type LogRecord,
 } from './record.ts'
 import { checkCommit, checkOperator } from './record-limits.ts'
-import { TurnoverMap } from '../turnover-map.ts'
 
 /** The register of a live transaction, and its commit record's way to the disk. */
 class Register extends Entry {

@@ -7,6 +7,7 @@
  */
 import { invariant } from '../invariant.ts'
 import type { BranchAnswer } from '../protocol/vocabulary.ts'
+import { TurnoverMap } from '../turnover-map.ts'
 import { type Incarnation, sameIncarnation } from '../xid.ts'
 import { MalformedError } from './bytes.ts'
 import type { CommitRecord, IncarnationStanding, PendingDecision } from './decision-log.ts'
@@ -21,7 +22,6 @@ import {
   type ServerRecord,
 } from './record.ts'
 import { MAX_SERVERS } from './record-limits.ts'
-import { TurnoverMap } from '../turnover-map.ts'
 
 /** Operator records that the log keeps, the newest ones. */
 export const KEPT_OPERATOR_RECORDS = 256

@@ -3,6 +3,7 @@
  * Each test is named after its cause.
  */
 import { afterAll, beforeEach, expect, it } from 'vitest'
+import { Patience } from '../../adapters/dialect/patience.ts'
 import { acquire } from '../../adapters/mysql2/pool.ts'
 import { sendFirst } from '../../adapters/pg/first.ts'
 import { Session } from '../../adapters/pg/pool.ts'
@@ -12,6 +13,7 @@ import { refused } from '../support/refused.ts'
 
 const world = await openWorld()
 const { coordinator, plain } = world
+const patience = new Patience(systemClock, 10_000)
 afterAll(() => world.close())
 beforeEach(() => world.empty())
 
@@ -50,7 +52,7 @@ it('the error of a first statement names the line that asked', async () => {
 
 it('a name behind a begin that failed is prepared when it is asked for again', async () => {
   const client = await plain.ledger.connect()
-  const session = new Session(client)
+  const session = new Session(client, patience)
   const named = { name: 'once', text: 'select $1::int as n', values: [1] }
   session.opens(['BEGIN', 'SET LOCAL no_such_setting = 1'])
   const first = sendFirst(session, named, undefined)
@@ -62,12 +64,12 @@ it('a name behind a begin that failed is prepared when it is asked for again', a
 })
 
 it('a begin that was said already is not passed over in silence: what follows would commit alone', async () => {
-  const postgres = new Session(await plain.ledger.connect())
+  const postgres = new Session(await plain.ledger.connect(), patience)
   postgres.opens(['BEGIN'])
   await postgres.begin()
   await expect(postgres.begin()).rejects.toThrow('said once')
   postgres.destroy(new Error('the test has ended'))
-  const mysql = await acquire(plain.shop, systemClock, 10_000)
+  const mysql = await acquire({ pool: plain.shop, clock: systemClock, patience }, 10_000)
   if (mysql === LATE) throw new Error('no connection came')
   mysql.opens(['BEGIN'], 'MySQL')
   await mysql.begin()
