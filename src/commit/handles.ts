@@ -23,9 +23,14 @@ export interface TransactionVerbs {
   afterRollback(hook: Hook): void
 }
 
+interface Names {
+  has(name: string): boolean
+  keys(): Iterable<string>
+}
+
 export function makeHandles(
   own: object,
-  names: ReadonlySet<string>,
+  names: Names,
   gtrid: string,
   handleOf: (participant: string) => unknown,
 ): object {
@@ -37,7 +42,7 @@ export function makeHandles(
       if (names.has(key)) return handleOf(key)
       // Whoever awaits or prints the object asks for these; nobody names a participant so.
       if (key === 'then' || key === 'toJSON' || key in Object.prototype) return undefined
-      throw unknownParticipant(key, names, gtrid)
+      throw unknownParticipant(key, new Set(names.keys()), gtrid)
     },
     has: (target, key) => Reflect.has(target, key) || (typeof key === 'string' && names.has(key)),
     set: () => false,

@@ -181,7 +181,7 @@ async function commit(context: CommitContext, tx: Transaction): Promise<void> {
   const writers = await Promise.race([probe(tx), tx.aborted])
   const readers = tx.enlisted.filter((branch) => !writers.includes(branch))
   if (writers.length > 0) tx.proceed('preparing')
-  await Promise.race([endReadOnly(tx, readers), tx.aborted])
+  if (readers.length > 0) await Promise.race([endReadOnly(tx, readers), tx.aborted])
   const [only, second] = writers
   if (only === undefined) {
     tx.proceed('committed')

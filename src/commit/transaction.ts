@@ -93,7 +93,7 @@ export class Transaction implements Enclosing, LiveTransaction {
     })
     // Most transactions are never aborted, and then nobody waits for this promise at its end.
     this.aborted.catch(() => undefined)
-    this.handles = this.handlesWith({})
+    this.handles = this.#handles(this.#verbs())
     this.#arm()
   }
 
@@ -139,9 +139,13 @@ export class Transaction implements Enclosing, LiveTransaction {
 
   /** The handles, and verbs beside those that every transaction has. */
   handlesWith(verbs: object): object {
-    const own = Object.defineProperties(this.#verbs(), Object.getOwnPropertyDescriptors(verbs))
-    const names = new Set(this.#context.registry.keys())
-    return makeHandles(own, names, this.gtrid, (name) => this.branch(name).handle)
+    return this.#handles(
+      Object.defineProperties(this.#verbs(), Object.getOwnPropertyDescriptors(verbs)),
+    )
+  }
+
+  #handles(own: object): object {
+    return makeHandles(own, this.#context.registry, this.gtrid, (name) => this.branch(name).handle)
   }
 
   /** Until its deadline. */

@@ -308,28 +308,21 @@ async function waitForAnswers(
   prepared: readonly Prepared[],
   settled: Promise<void>,
 ): Promise<readonly (BranchAnswer | undefined)[]> {
-  const deadline = context.clock.monotonic() + context.limits.settleMs
+  const { settleMs } = context.limits
+  const deadline = context.clock.monotonic() + settleMs
+  // Own connections go back to their pools before the caller goes on, unless one is stuck.
+  await within(context.clock, settleMs, settled)
   let answers: readonly (BranchAnswer | undefined)[]
-  let poisoned = false
-  // A promise of this transaction alone: a shared one that never resolves would keep them all.
-  const stopped = new Promise<void>((resolve, reject) => {
-    settled.then(() => {
-      poisoned = context.log.poison !== undefined
-      if (poisoned) resolve()
-    }, reject)
-  })
   for (;;) {
     const now = context.settlements.answersOf(gtrid)
     // Ended: every branch answered `committed`, and the decision is being forgotten.
     answers = now.length === 0 ? prepared.map(() => 'committed') : now
     if (conclude(answers) !== 'unfinished') break
     const left = deadline - context.clock.monotonic()
-    if (left <= 0 || poisoned) break
-    const next = context.settlements.nextAnswer(gtrid)
-    await within(context.clock, left, Promise.race([next, stopped]))
+    // Poisoned: nobody here settles any more.
+    if (left <= 0 || context.log.poison !== undefined) break
+    await within(context.clock, left, context.settlements.nextAnswer(gtrid))
   }
-  // Own connections go back to their pools before the caller goes on, unless one is stuck.
-  await within(context.clock, Math.max(0, deadline - context.clock.monotonic()), settled)
   return answers
 }
 
