@@ -248,3 +248,26 @@ test('all is well where every branch ended alike and the caller heard so', () =>
   bench.conclude()
   expect(bench.oracle.problems).toEqual([])
 })
+
+test('I11, I12: only what a hand has split, and operators were told of, stays prepared', () => {
+  const bench = lost()
+  bench.prepared()
+  const left = `${GTRID}:b`
+  bench.finish(0, 'commit', 'dba')
+  expect(bench.oracle.isLeft(left)).toBe(false)
+  expect(() => bench.oracle.atRest(bench.servers)).toThrow('I12')
+  bench.oracle.splitTold.add(left)
+  expect(bench.oracle.isLeft(left)).toBe(true)
+  bench.oracle.atRest(bench.servers)
+  bench.hear('committed')
+  expect(bench.oracle.isLeft(left)).toBe(false)
+})
+
+test('I11: what no hand has committed is left to nobody', () => {
+  const bench = lost()
+  bench.prepared()
+  bench.oracle.splitTold.add(`${GTRID}:b`)
+  expect(bench.oracle.isLeft(`${GTRID}:b`)).toBe(false)
+  bench.finish(0, 'rollback', 'dba')
+  expect(bench.oracle.isLeft(`${GTRID}:b`)).toBe(false)
+})

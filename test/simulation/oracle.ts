@@ -56,6 +56,8 @@ export class Oracle implements ServerObserver {
   readonly #disk: SimDisk
   /** What was seen where nothing can be thrown. */
   readonly problems: string[] = []
+  /** Keys of branches of which operators were told that a hand has committed another one. */
+  readonly splitTold = new Set<string>()
   /** The log is gone: what a database holds stands for it. */
   logLost = false
 
@@ -135,6 +137,16 @@ export class Oracle implements ServerObserver {
     attempt.answer = answer
   }
 
+  /**
+   * Whether a prepared branch waits for a person, who was told: a hand has committed another one of an
+   * undecided transaction, so that rolling it back would split what a person has begun to commit.
+   */
+  isLeft(key: string): boolean {
+    const attempt = this.attempts.get(key.slice(0, key.indexOf(':')))
+    if (attempt?.byHand !== 'commit' || !this.splitTold.has(key)) return false
+    return attempt.committed.size === 0 && attempt.answer?.outcome !== 'committed'
+  }
+
   /** Checks a transaction whose branches have all ended. */
   conclude(attempt: Attempt, servers: readonly SimServer[], restarted: ReadonlySet<string>): void {
     const { gtrid, wrote, answer, byHand } = attempt
@@ -173,10 +185,12 @@ export class Oracle implements ServerObserver {
     if ((told.has('rolled-back') || hooks.has('rolled-back')) && !nowhere) fail(`I8: ${state}`)
   }
 
-  /** Checks servers on which nothing is prepared or under way any more. */
+  /** Checks servers on which nothing is prepared, but for a person, or under way any more. */
   atRest(servers: readonly SimServer[]): void {
-    for (const server of servers) {
-      if (server.isLocked) fail(`I12: ${server.name} has a lock that nobody holds`)
+    for (const { name, lockHolder, prepared } of servers) {
+      if (lockHolder === undefined) continue
+      const isHeld = prepared.has(lockHolder) && this.isLeft(lockHolder)
+      if (!isHeld) fail(`I12: ${name} has a lock that nobody holds`)
     }
   }
 

@@ -118,7 +118,7 @@ export class Process implements Owner {
   #logger(): Logger {
     const { oracle, world } = this.#parts
     const hear = (details: object, message: string): void => {
-      const { gtrid, kind, slot, code, copy } = details as Heard
+      const { gtrid, kind, slot, code, copy, id, why } = details as Heard
       // Only a failed write stops a coordinator here: no participant does, and no reasoning of ours.
       if (message === 'coordinator:stopped' && !this.stopped) {
         const { cause } = details as Heard
@@ -132,6 +132,7 @@ export class Process implements Owner {
       if (kind === 'tail-cut') oracle.tailCut(copy ?? '')
       if (message === 'log:event') world.note(`log ${kind ?? ''}`)
       const attempt = oracle.attempts.get(gtrid ?? '')
+      if (message === 'branch:reported' && why === SPLIT) oracle.splitTold.add(id ?? '')
       if (message === 'branch:heuristic' && attempt !== undefined) attempt.reported = true
     }
     return { debug: () => undefined, info: () => undefined, warn: hear, error: hear }
@@ -153,11 +154,17 @@ interface Heard {
   readonly kind?: string
   readonly code?: string
   readonly cause?: string
+  /** Of a branch that is left alone, and why it is. */
+  readonly id?: string
+  readonly why?: string
   /** Where the tail of the log is kept. */
   readonly copy?: string
   /** Of a sibling. */
   readonly slot?: string
 }
+
+/** Why the rest of a transaction is left to a person. */
+const SPLIT = 'of a transaction split by hand'
 
 /** What a sound log may answer on a disk that fails. */
 const ALLOWED: readonly string[] = ['LOG_UNREADABLE', 'LOG_FULL', 'LOG_POISONED']

@@ -18,7 +18,7 @@ import { fail, Oracle } from './oracle.ts'
 import { type CrashPlan, drawPlan, type Plan } from './plan.ts'
 import { type Parts, Process } from './process.ts'
 import { Rng } from './random.ts'
-import { SimServer } from './server.ts'
+import { keyOf, type Prepared, SimServer } from './server.ts'
 import { Violation, World } from './world.ts'
 
 export interface SeedResult {
@@ -328,9 +328,7 @@ class Run {
       return false
     }
     for (const server of this.#servers) {
-      for (const { xid } of server.prepared.values()) {
-        if (this.#oracle.attempts.has(xid.gtrid)) return false
-      }
+      for (const prepared of server.prepared.values()) if (this.#mustEnd(prepared)) return false
       if (!isIdle(server)) return false
     }
     for (const { gtrid, byHand, reported } of this.#oracle.attempts.values()) {
@@ -355,9 +353,13 @@ class Run {
     })
   }
 
+  #mustEnd({ xid }: Prepared): boolean {
+    return this.#oracle.attempts.has(xid.gtrid) && !this.#oracle.isLeft(keyOf(xid))
+  }
+
   #preparedIn(server: SimServer): string[] {
     return [...server.prepared.values()]
-      .filter(({ xid }) => this.#oracle.attempts.has(xid.gtrid))
+      .filter((prepared) => this.#mustEnd(prepared))
       .map(({ xid }) => `${server.name} ${xid.gtrid}`)
   }
 

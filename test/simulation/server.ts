@@ -123,8 +123,9 @@ export class SimServer {
     return this.flavour === 'postgres' ? { ...known, timeline: '00000001' } : known
   }
 
-  get isLocked(): boolean {
-    return this.#lockHolder !== undefined
+  /** Key of the branch that has the lock. */
+  get lockHolder(): string | undefined {
+    return this.#lockHolder
   }
 
   connect(): Session {
