@@ -6,6 +6,11 @@ import type { Gap } from './judge.ts'
 
 export const GAPS: readonly Gap[] = [
   {
+    file: 'src/log/bytes.ts',
+    code: '(this.#bytes[at] ?? 0) > 0x7f',
+    reason: 'A place before the end has a byte: the type of an index does not know.',
+  },
+  {
     file: 'src/log/node-file-system.ts',
     code: 'force: FORCED_BY_FLAG ?',
     reason: 'Elsewhere than on Linux a write is made durable by a sync of its own.',
@@ -14,11 +19,6 @@ export const GAPS: readonly Gap[] = [
     file: 'src/log/node-file-system.ts',
     code: 'cause === null ? resolve(fileStat(stats)) : reject(cause)',
     reason: 'The kernel refuses fstat of an open file only when its disk is broken.',
-  },
-  {
-    file: 'src/recovery/inspect.ts',
-    code: "resolution.kind === 'absent' ? undefined : resolution.branch.preparedAtMs",
-    reason: 'What is absent is logged, and dated by its decision: the type does not know.',
   },
   {
     file: 'src/recovery/pass.ts',

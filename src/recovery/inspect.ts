@@ -157,8 +157,8 @@ async function see(options: InspectOptions): Promise<Sight> {
   }
 }
 
-async function readAtOnce({ readLog }: InspectOptions): Promise<() => Promise<LogSnapshot>> {
-  const snapshot = await readLog()
+async function readAtOnce(options: InspectOptions): Promise<() => Promise<LogSnapshot>> {
+  const snapshot = await options.readLog()
   return () => Promise.resolve(snapshot)
 }
 

@@ -134,6 +134,21 @@ describe('a look', () => {
   })
 })
 
+describe('what a look shows apart', () => {
+  it.each([
+    ['when it was prepared, and by whom', { preparedAtMs: 5_000, owner: 'app' }],
+    ['when it was prepared', { preparedAtMs: 5_000 }],
+    ['no more than its id', {}],
+  ])('has %s, as its server tells', async (_, told) => {
+    const { look, ledger } = world()
+    ledger.list = async () => [{ id: 'somebody-else', ...told }]
+    const why = 'not made by this library'
+    expect((await look()).apart).toEqual([
+      { participant: 'ledger', id: 'somebody-else', kind: 'foreign', why, ...told },
+    ])
+  })
+})
+
 describe('a page of a look', () => {
   /** Prepared and undecided in the ledger; committed by hand in the shop; decided, and answered there. */
   function three() {
@@ -143,6 +158,7 @@ describe('a page of a look', () => {
     prepare(ledger, split)
     shop.script.markers = true
     shop.committed.add(gid({ gtrid: split, bqual: 'shop' }))
+    shop.prepared.set('somebody', { gtrid: 'somebody', bqual: 'shop' })
     const answers = new Map([['shop', 'committed']] as const)
     const looked = options([{ record: record(decided, 'shop'), answers }])
     const inShop = ({ outlines, isIn }: Choice) =>
@@ -159,6 +175,18 @@ describe('a page of a look', () => {
       choice.outlines.filter((each) => choice.isIn(each.gtrid, 'ledger')),
     )
     expect(inLedger.inspection.transactions).toHaveLength(2)
+  })
+
+  it('has each branch once where two participants share a database, and list the same', async () => {
+    const { ledger, shop, gtrid, prepare, options } = world()
+    prepare(ledger, gtrid(1))
+    prepare(shop, gtrid(1))
+    const both = [...ledger.prepared.values(), ...shop.prepared.values()]
+    ledger.list = async () => both.map((xid) => ({ id: gid(xid), xid }))
+    shop.list = ledger.list
+    const { inspection } = await survey(options([]), ({ outlines }) => outlines)
+    const [transaction] = inspection.transactions
+    expect(transaction?.branches.map(({ participant }) => participant)).toEqual(['ledger', 'shop'])
   })
 
   it('is the same of what another process has looked at', async () => {
