@@ -182,8 +182,9 @@ describe('a page of a look', () => {
     prepare(ledger, gtrid(1))
     prepare(shop, gtrid(1))
     const both = [...ledger.prepared.values(), ...shop.prepared.values()]
-    ledger.list = async () => both.map((xid) => ({ id: gid(xid), xid }))
-    shop.list = ledger.list
+    const list = async () => both.map((xid) => ({ id: gid(xid), xid }))
+    Object.assign(ledger, { list })
+    Object.assign(shop, { list })
     const { inspection } = await survey(options([]), ({ outlines }) => outlines)
     const [transaction] = inspection.transactions
     expect(transaction?.branches.map(({ participant }) => participant)).toEqual(['ledger', 'shop'])
