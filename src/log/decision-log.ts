@@ -195,6 +195,8 @@ export interface OperatorNote extends OperatorEntry {
 /** What can be read of a log without owning it. */
 export interface LogSnapshot {
   readonly logId: string
+  /** Of the newest incarnation: one more for each owner that it has had. From its files only. */
+  readonly lastEpoch?: number
   readonly pending: readonly LoggedDecision[]
   /** What operators did by hand, oldest first, as far as the log keeps it; from its files only. */
   readonly operators?: readonly OperatorNote[]

@@ -22,6 +22,8 @@ const OWNER_NAME = 'owner'
 const TEXT_BYTES = 512
 /** A reader that looks who owns the log holds the lock for a moment: that is not a refusal. */
 const PEEK_MS = 250
+/** Somebody who left no word of who it is. */
+export const UNKNOWN_OWNER: LogOwner = { pid: 0, host: 'unknown', sinceMs: 0 }
 /** Between two tries to take a lock that another holds. */
 const POLL_MS = 50
 
@@ -170,7 +172,7 @@ export async function readOwner(
   } finally {
     await file.close()
   }
-  return (await readOwnerFile(directory, files)) ?? { pid: 0, host: 'unknown', sinceMs: 0 }
+  return (await readOwnerFile(directory, files)) ?? UNKNOWN_OWNER
 }
 
 /** Turns what a file system throws into our error; our own errors pass. */

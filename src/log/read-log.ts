@@ -156,6 +156,7 @@ async function readSnapshot(
   })
   const snapshot: LogSnapshot = {
     logId: state.logId,
+    lastEpoch: state.lastEpoch,
     pending: state.pending(),
     placeOf: (gtrid) => {
       const offset = offsets.get(gtrid)

@@ -11,10 +11,12 @@
  * The order is that of rule 5, argued in protocol/resolution.ts: a branch that was listed at 2 and
  * has no commit record at 3 is presumed aborted, and a commit pending at 1 whose branch is missing
  * at 2 has ended on its server. Both hold only while nobody else decides. If a process held the log
- * at 1 or at 3, then every transaction counts as live there: to be left alone. Only the coordinator
- * that holds the log knows better: it names the live ones, before 1 and between 2 and 3.
+ * at 1 or at 3, then every transaction counts as live there: to be left alone. If one came and went
+ * in between, all is looked at again. Only the coordinator that holds the log knows better: it names
+ * the live ones, before 1 and between 2 and 3.
  */
 import type { LoggedDecision, LogSnapshot } from '../log/decision-log.ts'
+import { UNKNOWN_OWNER } from '../log/log-lock.ts'
 import type { PreparedBranch } from '../participant/participant.ts'
 import type { Registry } from '../participant/registry.ts'
 import { conclude } from '../protocol/outcome.ts'
@@ -45,6 +47,9 @@ export interface InspectOptions extends LookOptions {
 
 /** A running coordinator's transaction is its own business for this long, in ms. */
 const IN_FLIGHT_MS = 60_000
+
+/** Looks after the first one, while owners come and go. Then somebody counts as its owner. */
+const MORE_LOOKS = 2
 
 /** A page of what was seen, and an outline of all of it. */
 export interface Survey {
@@ -130,6 +135,32 @@ export function narrowed(inspection: Inspection, choose: Choose): Survey {
 }
 
 async function see(options: InspectOptions): Promise<Sight> {
+  let once = await seeOnce(options)
+  for (let more = MORE_LOOKS; more > 0 && cameAndWent(once); more -= 1) {
+    once = await seeOnce(options)
+  }
+  const { before, looks, after, live } = once
+  const somebody = cameAndWent(once) ? UNKNOWN_OWNER : undefined
+  const pending = new Map(after.pending.map((each) => [each.record.gtrid, each]))
+  return {
+    // Of a log that was opened meanwhile nobody knows what was pending before the lists.
+    settleable: (before?.pending ?? NONE).flatMap(({ record: { gtrid } }) =>
+      live?.before.has(gtrid) === true ? NONE : (pending.get(gtrid) ?? NONE),
+    ),
+    looks,
+    after,
+    owner: after.owner ?? before?.owner ?? somebody,
+    pending,
+    live,
+    atMs: options.clock.now(),
+  }
+}
+
+interface Once extends Pick<Sight, 'looks' | 'after' | 'live'> {
+  readonly before: LogSnapshot | undefined
+}
+
+async function seeOnce(options: InspectOptions): Promise<Once> {
   const liveBefore = options.live?.()
   const marked = options.markLog?.() ?? readAtOnce(options)
   const [before, looks] = await Promise.all([
@@ -139,22 +170,22 @@ async function see(options: InspectOptions): Promise<Sight> {
   ])
   const liveAfter = options.live?.()
   const after = await options.readLog()
-  const pending = new Map(after.pending.map((each) => [each.record.gtrid, each]))
+  const isKnown = liveBefore !== undefined && liveAfter !== undefined
   return {
-    // Of a log that was opened meanwhile nobody knows what was pending before the lists.
-    settleable: (before?.pending ?? NONE).flatMap(({ record: { gtrid } }) =>
-      liveBefore?.has(gtrid) === true ? NONE : (pending.get(gtrid) ?? NONE),
-    ),
+    before,
     looks,
     after,
-    owner: after.owner ?? before?.owner,
-    pending,
-    live:
-      liveBefore === undefined || liveAfter === undefined
-        ? undefined
-        : { before: liveBefore, after: liveAfter },
-    atMs: options.clock.now(),
+    live: isKnown ? { before: liveBefore, after: liveAfter } : undefined,
   }
+}
+
+/**
+ * Whether somebody held the log between 1 and 3 and at neither: what was listed may have been
+ * committed and forgotten since.
+ */
+function cameAndWent({ before, after }: Once): boolean {
+  if (before?.owner !== undefined || after.owner !== undefined) return false
+  return before === undefined || before.lastEpoch !== after.lastEpoch
 }
 
 async function readAtOnce(options: InspectOptions): Promise<() => Promise<LogSnapshot>> {

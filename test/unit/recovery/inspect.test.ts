@@ -30,8 +30,14 @@ function world() {
   const clock = new VirtualClock()
   const registry = createRegistry({ ledger, shop }, clock, new Events())
   const pending = new Map<string, Logged>()
-  const log: { owner: LogOwner | undefined; onRead: (count: number) => void; reads: number } = {
+  const log: {
+    owner: LogOwner | undefined
+    lastEpoch: number
+    onRead: (count: number) => void
+    reads: number
+  } = {
     owner: undefined,
+    lastEpoch: 1,
     onRead: () => undefined,
     reads: 0,
   }
@@ -43,6 +49,7 @@ function world() {
     log.onRead(log.reads)
     return {
       logId: LOG_ID,
+      lastEpoch: log.lastEpoch,
       pending: [...pending.values()],
       operators: [],
       standing: ({ epoch }) => (epoch < 1 ? 'forgotten' : epoch === 1 ? 'older' : 'alien'),
@@ -333,24 +340,72 @@ describe('inspect', () => {
     expect(trace.slice(2)).toEqual(['ledger list', 'shop list', 'read log'])
   })
 
-  it('lists only once the log is marked, and asks for no proof when it was opened since', async () => {
+  it('lists only once the log is marked', async () => {
     const { clock, ledger, readLog, registry, trace, prepare, logCommit, gtrid } = world()
     prepare(ledger, gtrid(1))
     logCommit(gtrid(1), 'ledger', 'shop')
     const markLog = async () => {
       await new Promise((resolve) => setImmediate(resolve))
       trace.push('mark log')
-      return async () => {
-        trace.push('read mark')
-        return undefined
-      }
+      return readLog
     }
     const { transactions } = await inspect({ registry, clock, readLog, markLog, answerMs: 1_000 })
     expect(trace[0]).toBe('mark log')
-    expect(trace.filter((step) => step === 'read log')).toHaveLength(1)
+    expect(trace.filter((step) => step === 'read log')).toHaveLength(2)
     expect(transactions[0]?.branches).toMatchObject([
       { participant: 'ledger', state: 'prepared', advice: { action: 'commit' } },
-      { participant: 'shop', state: 'not listed', advice: { action: 'leave' } },
+      { participant: 'shop', state: 'not listed', advice: { action: 'prove' } },
+    ])
+  })
+
+  it('looks again when somebody came, committed what was listed, and went', async () => {
+    const { look, log, prepare, ledger, gtrid, trace } = world()
+    prepare(ledger, gtrid(1))
+    log.onRead = (count) => {
+      if (count !== 2) return
+      log.lastEpoch += 1
+      ledger.prepared.clear()
+    }
+    expect((await look()).transactions).toEqual([])
+    expect(trace.filter((step) => step === 'ledger list')).toHaveLength(2)
+  })
+
+  it('takes the log for held where owners come and go: it looks three times, and advises nothing', async () => {
+    const { look, log, prepare, logCommit, ledger, gtrid, trace } = world()
+    prepare(ledger, gtrid(1))
+    logCommit(gtrid(2), 'shop')
+    log.onRead = () => {
+      log.lastEpoch += 1
+    }
+    const { owner, transactions } = await look()
+    expect(owner).toMatchObject({ host: 'unknown' })
+    expect(transactions.flatMap(({ branches }) => branches)).toMatchObject([
+      { participant: 'ledger', advice: { action: 'leave' } },
+      { participant: 'shop', advice: { action: 'leave' } },
+    ])
+    expect(trace.filter((step) => step === 'ledger list')).toHaveLength(3)
+  })
+
+  it('looks again when the log was opened before its mark was read', async () => {
+    const { clock, ledger, readLog, registry, prepare, logCommit, gtrid } = world()
+    prepare(ledger, gtrid(1))
+    logCommit(gtrid(1), 'ledger', 'shop')
+    let marks = 0
+    const markLog = async () => {
+      marks += 1
+      return marks === 1 ? async () => undefined : readLog
+    }
+    const { owner, transactions } = await inspect({
+      registry,
+      clock,
+      readLog,
+      markLog,
+      answerMs: 1_000,
+    })
+    expect([marks, owner]).toEqual([2, undefined])
+    expect(transactions[0]?.branches).toMatchObject([
+      { participant: 'ledger', advice: { action: 'commit' } },
+      { participant: 'shop', advice: { action: 'prove' } },
     ])
   })
 
