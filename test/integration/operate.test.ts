@@ -5,8 +5,10 @@
  */
 import { randomBytes } from 'node:crypto'
 import { userInfo } from 'node:os'
+import type { RowDataPacket } from 'mysql2/promise'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { OutputName } from '../../scripts/schemas/outputs.ts'
+import { parseBqual } from '../../src/xid.ts'
 import { cliWorld } from '../support/cli-world.ts'
 import { expectOutput } from '../support/json-output.ts'
 
@@ -37,7 +39,19 @@ async function branchIn(name: 'ledger' | 'shop'): Promise<string> {
   const gtrid = await gtridOf()
   const id = (await prepared())[name].find((one) => one.includes(gtrid))
   if (id === undefined) throw new Error(`${name} holds no branch`)
+  if (name === 'shop') await expect.poll(() => sessionOf(id)).toEqual([])
   return id
+}
+
+/** The session that prepared a branch of the shop: MariaDB gives it to no other one before that is gone. */
+async function sessionOf(id: string): Promise<readonly unknown[]> {
+  const [, { threadId } = {}] = id.split("','").map((part) => parseBqual(part.split("'")[0] ?? ''))
+  if (threadId === undefined) throw new Error(`${id} names no session`)
+  const [rows] = await shop.query<RowDataPacket[]>(
+    'select id from information_schema.processlist where id = ?',
+    [threadId],
+  )
+  return rows
 }
 
 describe('with marker rows', () => {
