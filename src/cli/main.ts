@@ -10,6 +10,7 @@ import { systemClock } from '../clock.ts'
 import { EXIT } from './exit-codes.ts'
 import type { Io } from './io.ts'
 import { runCli } from './program.ts'
+import { CLEAR_LINE } from './progress.ts'
 
 const io: Io = {
   cwd: process.cwd(),
@@ -21,6 +22,8 @@ const io: Io = {
 }
 
 process.once('SIGINT', () => {
+  // Over the progress, and what the terminal makes of the key.
+  if (io.interactive) process.stderr.write(CLEAR_LINE)
   process.stderr.write('Interrupted. What was settled stays settled: run the command again.\n')
   process.exit(EXIT.interrupted)
 })

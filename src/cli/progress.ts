@@ -8,6 +8,9 @@ const FIRST_MS = 1_000
 const TERMINAL_MS = 200
 const PLAIN_MS = 5_000
 
+/** Leaves nothing in the terminal's line. */
+export const CLEAR_LINE = '\r\u001b[K'
+
 export class Progress {
   readonly #io: Io
   readonly #what: string
@@ -38,7 +41,7 @@ export class Progress {
 
   /** Leaves the terminal's line to what follows. */
   end(): void {
-    if (this.#open) this.#io.err('\r\u001b[K')
+    if (this.#open) this.#io.err(CLEAR_LINE)
     this.#open = false
   }
 }

@@ -26,6 +26,8 @@ export interface StoppedApplication {
 
 export interface CliProject {
   readonly folder: string
+  /** The command line's file, for a shell. */
+  readonly main: string
   write(name: string, text: string): Promise<void>
   cli(...args: readonly string[]): Promise<CliResult>
   /** As on a terminal, with colours. */
@@ -90,6 +92,7 @@ export async function cliProject(): Promise<CliProject> {
   const main = join(folder, 'node_modules/unanimous/dist/src/cli/main.js')
   return {
     folder,
+    main,
     write: (name, text) => writeFile(join(folder, name), text),
     cli: (...args) => collect(start([main, ...args])),
     coloured: (...args) => collect(start([main, ...args], COLOURS)),

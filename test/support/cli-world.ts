@@ -18,6 +18,8 @@ export interface CliWorld extends TestDatabases {
   }>
   /** Rows of the application's own table. */
   readonly rows: () => Promise<{ readonly ledger: number; readonly shop: number }>
+  /** Names both databases in the project's configuration, as it does from the beginning. */
+  readonly configure: () => Promise<void>
   /** Settles what is left, empties the tables, and takes the log away. */
   readonly clear: () => Promise<void>
 }
@@ -66,9 +68,9 @@ export async function cliWorld(shopUrl?: string): Promise<CliWorld> {
   afterAll(() => Promise.all([ledger.end(), shop.end()]))
   await createEntries(ledger, shop)
   const project = await cliProject()
-  const configured = (): Promise<void> =>
+  const configure = (): Promise<void> =>
     project.write('unanimous.config.mjs', configText(databases.postgres.url, databases.mysql.url))
-  await configured()
+  await configure()
   return {
     ...databases,
     project,
@@ -85,8 +87,9 @@ export async function cliWorld(shopUrl?: string): Promise<CliWorld> {
       const [others] = await shop.query<RowDataPacket[]>('select 1 from entry')
       return { ledger: rows.length, shop: others.length }
     },
+    configure,
     async clear() {
-      await configured()
+      await configure()
       await project.cli('recover', '--apply', '--wait', '10s')
       await ledger.query('delete from entry')
       await shop.query('delete from entry')
