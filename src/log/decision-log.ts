@@ -214,6 +214,9 @@ export interface LogOwner {
   readonly sinceMs: number
 }
 
+/** Somebody who left no word of who it is. */
+export const UNKNOWN_OWNER: LogOwner = { pid: 0, host: 'unknown', sinceMs: 0 }
+
 /** Something about the log that an operator should see. */
 export type LogEvent =
   | {

@@ -11,7 +11,7 @@
  */
 import { type Clock, sleep } from '../clock.ts'
 import { messageOf, UnanimousError } from '../errors.ts'
-import type { LogEvent, LogOwner } from './decision-log.ts'
+import { type LogEvent, type LogOwner, UNKNOWN_OWNER } from './decision-log.ts'
 import { type FileStat, type FileSystem, type OpenFile, readAll, writeAll } from './file-system.ts'
 
 const LOCK_NAME = 'lock'
@@ -22,8 +22,6 @@ const OWNER_NAME = 'owner'
 const TEXT_BYTES = 512
 /** A reader that looks who owns the log holds the lock for a moment: that is not a refusal. */
 const PEEK_MS = 250
-/** Somebody who left no word of who it is. */
-export const UNKNOWN_OWNER: LogOwner = { pid: 0, host: 'unknown', sinceMs: 0 }
 /** Between two tries to take a lock that another holds. */
 const POLL_MS = 50
 

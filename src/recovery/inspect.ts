@@ -15,8 +15,7 @@
  * in between, all is looked at again. Only the coordinator that holds the log knows better: it names
  * the live ones, before 1 and between 2 and 3.
  */
-import type { LoggedDecision, LogSnapshot } from '../log/decision-log.ts'
-import { UNKNOWN_OWNER } from '../log/log-lock.ts'
+import { type LoggedDecision, type LogSnapshot, UNKNOWN_OWNER } from '../log/decision-log.ts'
 import type { PreparedBranch } from '../participant/participant.ts'
 import type { Registry } from '../participant/registry.ts'
 import { conclude } from '../protocol/outcome.ts'
