@@ -179,8 +179,7 @@ export class Coordinator<P extends Participants = Participants> {
    */
   pool<N extends keyof P & string>(name: N): PoolOf<P[N]> {
     const participant = this.#parts.registry.get(name)
-    if (participant === undefined)
-      throw unknownParticipant(name, new Set(this.#parts.registry.keys()), '')
+    if (participant === undefined) throw unknownParticipant(name, this.#parts.registry, '')
     const { ambient } = this.#parts.context
     const made =
       this.#pools.get(name) ??
@@ -275,7 +274,7 @@ export class Coordinator<P extends Participants = Participants> {
   #check(options: TransactionOptions, joins: boolean): CheckedOptions {
     if (!joins || options.propagation === 'new') this.#checkOpen()
     const { registry, context } = this.#parts
-    return checkOptions(options, new Set(registry.keys()), context.limits.timeoutMs)
+    return checkOptions(options, registry, context.limits.timeoutMs)
   }
 
   #checkOpen(): void {

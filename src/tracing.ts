@@ -87,11 +87,29 @@ export class Phases {
   }
 
   /** @param work - is given the span, to say what it learns */
-  async run<T>(phase: Phase, span: Span, work: (span: Span) => Promise<T>): Promise<T> {
+  run<T>(phase: Phase, span: Span, work: (span: Span) => Promise<T>): Promise<T> {
+    return this.#run(phase, span, work, undefined)
+  }
+
+  /** Runs a phase in which a server answers; without a subscriber nobody writes down how. */
+  ask<T extends Answer>(
+    phase: 'prepare' | 'settle',
+    span: Span,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    return this.#run(phase, span, work, tellKind)
+  }
+
+  async #run<T>(
+    phase: Phase,
+    span: Span,
+    work: (span: Span) => Promise<T>,
+    learn: ((span: Span, value: T) => void) | undefined,
+  ): Promise<T> {
     const startedAt = this.#clock.monotonic()
     try {
       const channel = CHANNELS[phase]
-      return await (isHeard(channel) ? publish(channel, span, work) : work(span))
+      return await (isHeard(channel) ? publish(channel, span, work, learn) : work(span))
     } finally {
       this.#durations[phase].add(this.#clock.monotonic() - startedAt)
     }
@@ -125,13 +143,24 @@ async function publish<T>(
   channel: TracingChannel<unknown, Span>,
   span: Span,
   work: (span: Span) => Promise<T>,
+  learn: ((span: Span, value: T) => void) | undefined,
 ): Promise<T> {
   let result: { readonly value: T } | undefined
   // What is returned here would be published: it is the application's.
   await channel.tracePromise(async () => {
-    result = { value: await work(span) }
+    const value = await work(span)
+    learn?.(span, value)
+    result = { value }
   }, span)
   return (result as unknown as { readonly value: T }).value
+}
+
+interface Answer {
+  readonly kind: string
+}
+
+function tellKind(span: Span, { kind }: Answer): void {
+  span.answer = kind
 }
 
 class Durations {

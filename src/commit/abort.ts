@@ -60,11 +60,7 @@ function rollbackPhase(
 ): Promise<Settlement> {
   const { participant } = branch
   const span = { gtrid, participant, decision: 'abort', by: 'live' } as const
-  return context.phases.run('settle', span, async (known) => {
-    const settlement = await branch.rollback()
-    known.answer = settlement.kind
-    return settlement
-  })
+  return context.phases.ask('settle', span, () => branch.rollback())
 }
 
 function goneBranch(cause: unknown): Refusal {

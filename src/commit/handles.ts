@@ -1,6 +1,6 @@
 /** What the application holds as `tx`: handles by participant name, and a few verbs. */
 import type { Hook } from './hooks.ts'
-import { unknownParticipant } from './options.ts'
+import { type Names, unknownParticipant } from './options.ts'
 
 /** What `tx` has beside its participants. */
 export interface TransactionVerbs {
@@ -23,11 +23,6 @@ export interface TransactionVerbs {
   afterRollback(hook: Hook): void
 }
 
-interface Names {
-  has(name: string): boolean
-  keys(): Iterable<string>
-}
-
 export function makeHandles(
   own: object,
   names: Names,
@@ -42,7 +37,7 @@ export function makeHandles(
       if (names.has(key)) return handleOf(key)
       // Whoever awaits or prints the object asks for these; nobody names a participant so.
       if (key === 'then' || key === 'toJSON' || key in Object.prototype) return undefined
-      throw unknownParticipant(key, new Set(names.keys()), gtrid)
+      throw unknownParticipant(key, names, gtrid)
     },
     has: (target, key) => Reflect.has(target, key) || (typeof key === 'string' && names.has(key)),
     set: () => false,

@@ -39,11 +39,7 @@ export async function commitInOnePhase(
     by: 'live',
     onePhase: true,
   } as const
-  const answer = await context.phases.run('settle', span, async (known) => {
-    const answered = await answerInTime(context, tx, branch)
-    known.answer = answered.kind
-    return answered
-  })
+  const answer = await context.phases.ask('settle', span, () => answerInTime(context, tx, branch))
   await context.failpoints('one-phase:after')
   const known = answer.kind === 'unknown' ? await proveAnswer(context, branch, answer) : answer
   switch (known.kind) {

@@ -59,6 +59,9 @@ const PROPAGATIONS: readonly string[] = ['join', 'nested', 'new'] satisfies Prop
 /** Longest delay of a timer, in ms. */
 const MAX_TIMEOUT_MS = 2_147_483_647
 
+/** Of the participants: a set of them, or their registry. */
+export type Names = Pick<ReadonlySet<string>, 'has' | 'keys'>
+
 /**
  * Checks and completes the options of a transaction.
  *
@@ -66,7 +69,7 @@ const MAX_TIMEOUT_MS = 2_147_483_647
  */
 export function checkOptions(
   options: TransactionOptions,
-  names: ReadonlySet<string>,
+  names: Names,
   defaultTimeoutMs: number,
 ): CheckedOptions {
   const { name, isolation, readOnly = [], signal, timeoutMs = defaultTimeoutMs } = options
@@ -118,19 +121,15 @@ export function checkOptions(
  *
  * @param gtrid - empty when no transaction has begun
  */
-export function unknownParticipant(
-  name: string,
-  names: ReadonlySet<string>,
-  gtrid: string,
-): TransactionError {
+export function unknownParticipant(name: string, names: Names, gtrid: string): TransactionError {
   return new TransactionError('PARTICIPANT_UNKNOWN', `no participant is named ${name}`, {
     outcome: 'rolled-back',
     gtrid,
-    hint: `Configured: ${[...names].join(', ')}.`,
+    hint: `Configured: ${[...names.keys()].join(', ')}.`,
   })
 }
 
-function checkName(name: string, names: ReadonlySet<string>): void {
+function checkName(name: string, names: Names): void {
   if (!names.has(name)) throw unknownParticipant(name, names, '')
 }
 

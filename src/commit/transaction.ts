@@ -262,7 +262,7 @@ export class Transaction implements Enclosing, LiveTransaction {
     if (existing !== undefined) return existing
     const participant = this.#context.registry.get(name)
     if (participant === undefined) {
-      throw unknownParticipant(name, new Set(this.#context.registry.keys()), this.gtrid)
+      throw unknownParticipant(name, this.#context.registry, this.gtrid)
     }
     const branch = participant.branch({
       gtrid: this.gtrid,

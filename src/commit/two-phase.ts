@@ -124,11 +124,7 @@ async function vote(
 
 function votePhase(context: CommitContext, tx: Transaction, branch: Branch): Promise<Vote> {
   const { participant } = branch
-  return context.phases.run('prepare', { gtrid: tx.gtrid, participant }, async (span) => {
-    const vote = await branch.vote()
-    span.answer = vote.kind
-    return vote
-  })
+  return context.phases.ask('prepare', { gtrid: tx.gtrid, participant }, () => branch.vote())
 }
 
 /** Returns only when the commit decision is durable. */
@@ -294,11 +290,7 @@ function commitPhase(
 ): Promise<Settlement> {
   const { participant } = branch
   const span = { gtrid, participant, decision: 'commit', by: 'live' } as const
-  return context.phases.run('settle', span, async (known) => {
-    const settlement = await branch.commit()
-    known.answer = settlement.kind
-    return settlement
-  })
+  return context.phases.ask('settle', span, () => branch.commit())
 }
 
 /** Waits until every branch answered, a heuristic is known, or the caller has waited enough. */

@@ -274,9 +274,5 @@ function settle(
 ): Promise<Settlement> {
   const { name } = participant
   const span = { gtrid: xid.gtrid, participant: name, decision, by: 'recovery' } as const
-  return context.phases.run('settle', span, async (known) => {
-    const settlement = await participant.settle(xid, decision, only)
-    known.answer = settlement.kind
-    return settlement
-  })
+  return context.phases.ask('settle', span, () => participant.settle(xid, decision, only))
 }

@@ -160,17 +160,17 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '3',
     name: 'takes a lost vote for prepared',
     file: TWO_PHASE,
-    find: '    const vote = await branch.vote()\n',
+    find: '() => branch.vote()',
     replace:
-      "      let vote = await branch.vote()\n    if (vote.kind === 'unknown') vote = { kind: 'prepared', evidence: { server: { server: 'lost', startedAtMs: 0 }, marker: true } }\n",
+      "async () => {\n    const vote = await branch.vote()\n    return vote.kind === 'unknown' ? { kind: 'prepared', evidence: { server: { server: 'lost', startedAtMs: 0 }, marker: true } } : vote\n  }",
   },
   {
     rule: '3',
     name: 'takes a refused vote for prepared',
     file: TWO_PHASE,
-    find: '    const vote = await branch.vote()\n',
+    find: '() => branch.vote()',
     replace:
-      "      let vote = await branch.vote()\n    if (vote.kind === 'refused') vote = { kind: 'prepared', evidence: { server: { server: 'none', startedAtMs: 0 }, marker: true } }\n",
+      "async () => {\n    const vote = await branch.vote()\n    return vote.kind === 'refused' ? { kind: 'prepared', evidence: { server: { server: 'none', startedAtMs: 0 }, marker: true } } : vote\n  }",
   },
   {
     rule: '3',
