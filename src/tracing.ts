@@ -100,19 +100,19 @@ export class Phases {
     return this.#run(phase, span, work, tellKind)
   }
 
-  async #run<T>(
+  /** The promise of the work itself is answered: one of our own would be another, for each phase. */
+  #run<T>(
     phase: Phase,
     span: Span,
     work: (span: Span) => Promise<T>,
     learn: ((span: Span, value: T) => void) | undefined,
   ): Promise<T> {
     const startedAt = this.#clock.monotonic()
-    try {
-      const channel = CHANNELS[phase]
-      return await (isHeard(channel) ? publish(channel, span, work, learn) : work(span))
-    } finally {
-      this.#durations[phase].add(this.#clock.monotonic() - startedAt)
-    }
+    const channel = CHANNELS[phase]
+    const answer = isHeard(channel) ? publish(channel, span, work, learn) : work(span)
+    const ended = (): void => this.#durations[phase].add(this.#clock.monotonic() - startedAt)
+    answer.then(ended, ended)
+    return answer
   }
 
   /** So far. */
