@@ -31,7 +31,13 @@ export interface FacadeHost extends LeaseHost {
 
 /** Makes the command of a `query`, whatever form its arguments have. */
 const { createQuery } = Connection as unknown as {
-  createQuery(sql: unknown, values: unknown, done: unknown, config: object): MysqlCommand
+  createQuery(
+    this: void,
+    sql: unknown,
+    values: unknown,
+    done: unknown,
+    config: object,
+  ): MysqlCommand
 }
 
 const CORE = Connection.prototype as unknown as {

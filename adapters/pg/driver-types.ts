@@ -24,11 +24,11 @@ export const AS_TEXT: { getTypeParser(): (value: string) => string } = {
 }
 
 export interface PgClient {
-  query(config: unknown, values?: unknown): Promise<PgResult | PgResult[]>
   query(
     config: object,
     done: (cause: unknown, answer: PgResult | PgResult[] | undefined) => void,
   ): void
+  query(config: unknown, values?: unknown): Promise<PgResult | PgResult[]>
   on(event: 'error' | 'notice', listener: (cause: Error) => void): unknown
   removeListener(event: 'error' | 'notice', listener: (cause: Error) => void): unknown
   /** Absent in `pg-native`. */

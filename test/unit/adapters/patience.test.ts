@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type Done, Patience } from '../../../adapters/dialect/patience.ts'
+import { messageOf } from '../../../src/errors.ts'
 import { ManualClock } from '../../support/test-log.ts'
 
 function asked(patience: Patience): { answer: Promise<number>; done: Done<number> } {
@@ -27,7 +28,7 @@ describe('patience with a server', () => {
     const note = (name: string, { answer }: { answer: Promise<number> }): Promise<void> =>
       answer.then(
         () => void ends.push(`${name} answered`),
-        (cause: Error) => void ends.push(`${name}: ${cause.message}`),
+        (cause: unknown) => void ends.push(`${name}: ${messageOf(cause)}`),
       )
     const first = asked(patience)
     clock.advance(60)
