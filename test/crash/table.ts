@@ -10,7 +10,8 @@
  *   e   the same, but the caller may hear `in-doubt`
  *   H   committed in both, and one branch is reported as a hazard: its server lost the answer in a
  *       restart, and without marker tables MySQL can prove nothing (DESIGN: proof instead of guessing)
- *   h   as C, or as H: two lives of a MySQL that began in one second count as one
+ *   h   as C, or as H: two lives of a MySQL that began in one second count as one; or the instant is that of
+ *       either participant, and wallets' own XA COMMIT may be on its way when its server dies
  *
  * Whatever the letter: both databases agree, what callers heard is true, nothing stays prepared or
  * locked, nobody is warned of anything but H, and a second recovery changes nothing.
@@ -170,9 +171,9 @@ const POINTS: Readonly<Record<Scenario, readonly Row[]>> = {
   'recover commit': [
     { point: 'recover:before-list', /*       */ letters: 'C  CC  CC  CC  CC' },
     { point: 'recover:listed', /*            */ letters: 'C  CC  CC  CC  CC' },
-    { point: 'recover:before-settle', /*     */ letters: 'C  CC  CC  CC  CC' },
-    { point: 'recover:after-settle', /*      */ letters: 'C  CC  CC  CC  CC' },
-    { point: 'recover:before-answered', /*   */ letters: 'C  CC  CC  CC  CC' },
+    { point: 'recover:before-settle', /*     */ letters: 'C  Ch  CC  CC  CC' },
+    { point: 'recover:after-settle', /*      */ letters: 'C  Ch  CC  CC  CC' },
+    { point: 'recover:before-answered', /*   */ letters: 'C  Ch  CC  CC  CC' },
     // Opening writes a segment of its own; a disk that fails there refuses the opening.
     { point: 'log:after-checkpoint', /*      */ letters: 'C  CC  CC  CC  CC' },
     { point: 'log:after-create', /*          */ letters: 'C  CC  CC  CC  CC' },
