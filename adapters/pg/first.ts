@@ -129,6 +129,15 @@ function classOf({ client }: Session): FirstQueryClass | undefined {
   return made
 }
 
+/** pg < 8.23 writes the callback into what it is given: the application's own, which it may give again. */
+function copyOf(config: unknown): unknown {
+  if (typeof config !== 'object' || config === null) return config
+  return Object.assign(
+    Object.create(Object.getPrototypeOf(config) as object | null),
+    config,
+  ) as object
+}
+
 export interface First {
   readonly answer: Promise<PgResult | readonly PgResult[]>
   /** Whether the opening took effect; known when the answer is. */
@@ -148,7 +157,7 @@ export function sendFirst(session: Session, config: unknown, values: unknown): F
   })
   // Not set on the query afterwards: V8 makes a function that is assigned to a property old at once, and
   // with it all that it can reach.
-  const query = new FirstQuery(opening, config, values, (cause, result) => {
+  const query = new FirstQuery(opening, copyOf(config), values, (cause, result) => {
     if (cause === null || cause === undefined) resolve(result)
     else reject(errorOf(cause))
   })

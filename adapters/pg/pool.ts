@@ -181,8 +181,9 @@ export function acquire(
       timer.clear()
       if (client === undefined) return reject(cause ?? new Error('the pool gave no connection'))
       const session = new Session(client, patience)
-      if (late) session.release()
-      else resolve(session)
+      if (!late) resolve(session)
+      // Not here: it goes to the next in the queue within this very call, and thousands may be late.
+      else queueMicrotask(() => session.release())
     })
   })
 }

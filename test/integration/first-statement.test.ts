@@ -2,6 +2,7 @@
  * What a first statement, which travels with the begin of its branch, once did to those behind it.
  * Each test is named after its cause.
  */
+import pg from 'pg'
 import { afterAll, beforeEach, expect, it } from 'vitest'
 import { Patience } from '../../adapters/dialect/patience.ts'
 import { acquire } from '../../adapters/mysql2/pool.ts'
@@ -61,6 +62,32 @@ it('a name behind a begin that failed is prepared when it is asked for again', a
   await client.query('ROLLBACK')
   expect((await client.query<{ n: number }>(named)).rows).toEqual([{ n: 1 }])
   session.release()
+})
+
+it('a statement that is given again was not left with a callback of ours, which pg < 8.23 writes into it', async () => {
+  const { Query } = pg as unknown as { Query: new (...given: readonly unknown[]) => object }
+  class WritingQuery extends Query {
+    constructor(config: object, values: unknown, callback: unknown) {
+      super(callback === undefined ? config : Object.assign(config, { callback }), values, callback)
+    }
+  }
+  class WritingClient extends pg.Client {
+    static readonly Query = WritingQuery
+  }
+  const pool = new pg.Pool({ ...plain.ledger.options, Client: WritingClient })
+  const given = { text: 'select $1::int as n', values: [1] }
+  const frozen = Object.freeze({ ...given })
+  for (const config of [given, given, frozen]) {
+    const client = await pool.connect()
+    const session = new Session(client, patience)
+    session.opens(['BEGIN'])
+    const answer = await sendFirst(session, config, undefined)?.answer
+    expect(answer).toMatchObject({ rows: [{ n: 1 }] })
+    await client.query('ROLLBACK')
+    session.release()
+  }
+  expect(Object.keys(given)).toEqual(['text', 'values'])
+  await pool.end()
 })
 
 it('a begin that was said already is not passed over in silence: what follows would commit alone', async () => {

@@ -12,6 +12,9 @@ import { mysql } from 'unanimous/mysql2'
 import { postgres } from 'unanimous/pg'
 import { afterAll, describe, expect, it } from 'vitest'
 import { wireProxy } from '../../adapters/contract/wire-proxy.ts'
+import { Patience } from '../../adapters/dialect/patience.ts'
+import { acquire } from '../../adapters/pg/pool.ts'
+import { LATE, systemClock } from '../../src/adapter.ts'
 import { logDirectory, testBank } from '../support/bank.ts'
 import { refused } from '../support/refused.ts'
 
@@ -274,4 +277,16 @@ it('a connection whose death arrives with its greeting does not end the process'
   await bank.close()
   await pool.end()
   proxy.close()
+})
+
+it('a connection that comes too late for thousands goes from one to the next without filling the stack', async () => {
+  const pool = new pg.Pool({ connectionString: db.postgres.url, max: 1 })
+  const held = await pool.connect()
+  const lender = { pool, clock: systemClock, patience: new Patience(systemClock, 1_000) }
+  const asked = Array.from({ length: 3_000 }, () => acquire(lender, 20))
+  expect(new Set(await Promise.all(asked))).toEqual(new Set([LATE]))
+  // The pool gives it on within this call: what is thrown there is the application's to hear.
+  held.release()
+  expect((await pool.query<{ n: number }>('select 1 as n')).rows).toEqual([{ n: 1 }])
+  await pool.end()
 })
