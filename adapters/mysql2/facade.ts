@@ -10,7 +10,7 @@
  */
 import { EventEmitter } from 'node:events'
 import { Connection } from 'mysql2'
-import { PoolConnection } from 'mysql2/promise'
+import * as promises from 'mysql2/promise'
 import { UnanimousError } from '../../src/adapter.ts'
 import type { Turn } from '../dialect/gate.ts'
 import { newClient } from '../dialect/nesting.ts'
@@ -44,6 +44,14 @@ const CORE = Connection.prototype as unknown as {
   execute(sql: unknown, values: unknown): MysqlCommand
   format(...args: unknown[]): string
   _resolveNamedPlaceholders(...args: unknown[]): void
+}
+
+/** Under this name since mysql2 3.15; `PoolConnection`, which its types know, came later. */
+const { PromisePoolConnection } = promises as unknown as {
+  readonly PromisePoolConnection: new (
+    core: object,
+    promise: PromiseConstructor | undefined,
+  ) => MysqlHandle
 }
 
 type Take = (cause: unknown, connection?: Lease) => void
@@ -250,11 +258,7 @@ export function facade(host: FacadeHost): MysqlHandle {
 }
 
 function promised(core: BranchConnection, promise?: PromiseConstructor): MysqlHandle {
-  const Promised = PoolConnection as unknown as new (
-    core: object,
-    promise: PromiseConstructor | undefined,
-  ) => MysqlHandle
-  return new Promised(core, promise)
+  return new PromisePoolConnection(core, promise)
 }
 
 function refuse(turn: Turn, take: Take, cause: unknown): void {
