@@ -409,6 +409,23 @@ describe('inspect', () => {
     ])
   })
 
+  it('leaves everything to an owner who opened the log before its mark was read', async () => {
+    const { clock, ledger, log, readLog, registry, prepare, logCommit, gtrid } = world()
+    prepare(ledger, gtrid(1))
+    logCommit(gtrid(1), 'ledger', 'shop')
+    log.owner = OWNER
+    const markLog = async () => async () => undefined
+    const { owner, transactions } = await inspect({
+      registry,
+      clock,
+      readLog,
+      markLog,
+      answerMs: 1_000,
+    })
+    expect(owner).toBe(OWNER)
+    expect(transactions[0]?.branches.map(({ advice }) => advice.action)).toEqual(['leave', 'leave'])
+  })
+
   it('lists apart what this log cannot speak for', async () => {
     const { look, prepare, ledger, gtrid } = world()
     prepare(ledger, gtrid(1, 1, '1111111111111111'))
