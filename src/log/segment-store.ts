@@ -166,7 +166,9 @@ export class SegmentStore {
     const oldNumber = this.#number
     await this.#seams.failpoints('log:before-roll')
     await this.#publish(this.#path(SPARE_NAME), this.#spare.salt, plan)
-    this.#spare.state = 'missing'
+    // Never `missing` in between: a second spare, asked for then, is made beside this one, and the salt
+    // that is remembered may be the other one's.
+    this.#spare.state = 'recycling'
     await old?.close()
     await this.#retire([segmentName(oldNumber)])
   }
@@ -203,10 +205,15 @@ export class SegmentStore {
         spare.state = 'ready'
       },
       async (cause: unknown) => {
-        spare.state = 'missing'
-        // What there is of it takes space that decisions do not need; there may be no file at all.
+        // What there is of it takes space that decisions do not need; there may be no file at all. The
+        // next one is made under the same name: not before this one has lost it.
         const { files } = this.#seams
-        if (isOutOfSpace(cause) && (await files.stat(path)) !== undefined) await files.unlink(path)
+        try {
+          if (isOutOfSpace(cause) && (await files.stat(path)) !== undefined)
+            await files.unlink(path)
+        } finally {
+          spare.state = 'missing'
+        }
         throw cause
       },
     )

@@ -33,7 +33,7 @@ export type Command =
 
 export type Said =
   | { readonly event: 'open'; readonly logId: string }
-  | { readonly event: 'refused'; readonly code: string }
+  | { readonly event: 'refused'; readonly code: string; readonly why: string }
   | {
       readonly event: 'answer'
       readonly id: string
@@ -93,7 +93,7 @@ async function open(): Promise<Coordinator | undefined> {
     return bank
   } catch (cause) {
     if (!(cause instanceof UnanimousError)) throw cause
-    say({ event: 'refused', code: cause.code })
+    say({ event: 'refused', code: cause.code, why: cause.message })
     return undefined
   }
 }

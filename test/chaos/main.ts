@@ -92,6 +92,7 @@ const seed = Number(values.seed)
 const child = await bundle('chaos/child.ts')
 const folder = mkdtempSync(join(tmpdir(), 'unanimous-chaos-'))
 const places: Place[] = []
+let isClean = false
 try {
   for (const [at, word] of values.servers.split(',').entries()) {
     places.push(await place(word, at, run))
@@ -125,10 +126,12 @@ try {
   if ((await snapshot(directs)) !== before) found.push('a second recovery changed the databases')
   found.push(...supervisor.told)
   report(supervisor, nemesis, found)
+  isClean = found.length === 0
 } finally {
   for (const { target } of places) await target.proxy.close()
   await Promise.all(places.map(({ server }) => server.stop()))
-  rmSync(folder, { recursive: true, force: true })
+  if (isClean) rmSync(folder, { recursive: true, force: true })
+  else console.log(`the log is kept: ${folder}`)
   child.remove()
 }
 
@@ -146,7 +149,9 @@ function report(supervisor: Supervisor, nemesis: Nemesis, found: readonly string
     `recovered      ${recovered.commit} branches by commit, ${recovered.rollback} by rollback`,
   )
   console.log(`late PREPAREs  ${nemesis.lateVotes}`)
-  console.log(`openings refused by a fault: ${refusals.length}`)
+  for (const [code, { count, why }] of refusals) {
+    console.log(`openings refused  ${count} ${code}, the last: ${why}`)
+  }
   console.log(`violations     ${found.length}`)
   for (const one of found.slice(0, SHOWN)) console.log(`  ${one}`)
   const passed = FAULTS.filter((fault) => (nemesis.counts.get(fault) ?? 0) > 0).length

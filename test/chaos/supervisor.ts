@@ -19,7 +19,8 @@ export class Supervisor {
   readonly answers: Heard[] = []
   /** Of events that an operator is told of. */
   readonly told: string[] = []
-  readonly refusals: string[] = []
+  /** Of openings: how often each code, and the last one's words. */
+  readonly refusals = new Map<string, { count: number; why: string }>()
   readonly recovered = { commit: 0, rollback: 0 }
   logId = ''
   starts = 0
@@ -117,6 +118,11 @@ export class Supervisor {
     return new CoordinatorProcess<Command, Said>(this.#bundle, { SETUP: JSON.stringify(setup) })
   }
 
+  #refused({ code, why }: { readonly code: string; readonly why: string }): void {
+    const count = (this.refusals.get(code)?.count ?? 0) + 1
+    this.refusals.set(code, { count, why })
+  }
+
   #gather(child: CoordinatorProcess<Command, Said>): void {
     for (const line of child.said) {
       switch (line.event) {
@@ -133,7 +139,7 @@ export class Supervisor {
           this.told.push(`${line.id}: ${line.what}`)
           break
         case 'refused':
-          this.refusals.push(line.code)
+          this.#refused(line)
           // The fault of the moment refused the opening; the next process tries again.
           this.#expected = true
           break

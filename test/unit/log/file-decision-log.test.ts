@@ -8,6 +8,7 @@ import { FakeDisk, type Request } from '../../support/fake-disk.ts'
 import {
   commitOne,
   DIRECTORY,
+  endOne,
   SMALL_SEGMENT,
   SMALLEST_SEGMENT,
   type TestLog,
@@ -536,6 +537,48 @@ describe('space', () => {
     await log.decide(largest(gtrid))
     const again = await testLog(disk.afterCrash(() => false)).start()
     expect(again.find(gtrid)?.record).toEqual(largest(gtrid))
+  })
+
+  it('has no second spare made for whoever begins while a roll leaves the old segment', async () => {
+    const disk = new FakeDisk()
+    const log = await testLog(disk).start({ segmentBytes: SMALL_SEGMENT })
+    let rolls = 0
+    let opened = 0
+    disk.onRequest = ({ kind, path }) => {
+      if (kind === 'open' && path.endsWith('spare')) opened += 1
+      if (kind !== 'rename' || !path.includes('segment-')) return
+      rolls += 1
+      log.release(log.begin())
+    }
+    for (let n = 0; n < 200; n += 1) unawaited(endOne(log, await commitOne(log)))
+    await log.close()
+    expect(rolls).toBeGreaterThan(2)
+    // Once to be a segment, once to be blank again. Two that make it blank at a time leave the salt of one
+    // remembered and that of the other in its pages: a segment that no opening believes.
+    expect(opened).toBe(2 * rolls)
+  })
+
+  it('has no spare made under a name that a failed one still has to lose', async () => {
+    const { disk, test, log } = await withoutSpare()
+    disk.fault = ({ kind, path }) =>
+      kind === 'write' && path.endsWith('spare') ? { error: 'ENOSPC' } : undefined
+    let lost = 0
+    disk.onRequest = ({ kind, path }) => {
+      if (kind !== 'unlink' || !path.endsWith('spare') || lost > 0) return
+      lost += 1
+      disk.fault = undefined
+      test.clock.advance(2000)
+      log.release(log.begin())
+    }
+    test.clock.advance(2000)
+    log.release(log.begin())
+    await settle()
+    expect(lost).toBe(1)
+    expect(disk.paths()).not.toContain(`${DIRECTORY}/spare`)
+    log.release(log.begin())
+    await settle()
+    expect(disk.paths()).toContain(`${DIRECTORY}/spare`)
+    expect(log.poison).toBeUndefined()
   })
 
   it('rolls for ever within two files', async () => {
