@@ -385,6 +385,9 @@ describe('poison', () => {
       await expect(log.decide(transfer(open))).rejects.toMatchObject({ code: 'LOG_POISONED' })
       await expect(log.abort(second)).rejects.toMatchObject({ code: 'LOG_POISONED' })
       expect(await log.abort(open)).toBe('abort')
+      await expect(log.answered(safe, 'shop.4711', 'committed')).rejects.toMatchObject({
+        code: 'LOG_POISONED',
+      })
       // The batch that failed may hold it: nothing is presumed of what is not live.
       await expect(log.abort('una1-elsewhere')).rejects.toMatchObject({ code: 'LOG_POISONED' })
       log.release(second)
