@@ -4,9 +4,7 @@
  * timer, for the oldest, is enough, and is seldom set.
  */
 import { type Clock, errorOf, type Timer } from '../../src/adapter.ts'
-
-/** Takes the answer, from a driver. */
-export type Done<T> = (cause: unknown, answer?: T) => void
+import type { Done } from './waiting.ts'
 
 /** In the order of asking, a ring. Whoever leaves it lets go of the others: one that is old keeps no young ones. */
 class Asked {

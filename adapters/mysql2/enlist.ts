@@ -22,6 +22,7 @@ import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, COMES_BACK, isTransient } from '../dialect/mysql-errors.ts'
 import type { Patience } from '../dialect/patience.ts'
 import { enlistFailed, isOutOfReach } from '../dialect/reach.ts'
+import { inTime } from '../dialect/waiting.ts'
 import type { MysqlPromisePool } from './driver-types.ts'
 import { acquire, type Session } from './pool.ts'
 
@@ -159,16 +160,6 @@ async function seated(
     seat.left()
     throw cause
   }
-}
-
-/** @throws Error when the server does not answer: a half-open connection must keep nobody for ever */
-export async function inTime<T>(
-  { clock, answerMs }: { readonly clock: Clock; readonly answerMs: number },
-  asked: Promise<T>,
-): Promise<T> {
-  const answer = await within(clock, answerMs, asked)
-  if (answer !== LATE) return answer
-  throw new Error(`no answer within ${answerMs} ms`)
 }
 
 /** Nothing was begun, or nothing is left of it. */

@@ -4,9 +4,10 @@
  * each balances its own transactions, which are savepoints there.
  *
  * `query` and `execute` do what the pool's own do, over a lease of the branch's connection instead of a
- * connection: the driver makes the commands. (To run the pool's own, over an object made like a pool for each
- * statement, left V8 a class, and a closure old at once, of every statement.) What ends or resets a connection would end the branch with it, so it is refused,
- * or, where nothing can be answered, has no effect.
+ * connection: the driver makes the commands. (To run the pool's own, over an object made like a pool for
+ * each statement, left V8 a class, and a closure old at once, of every statement.) What ends or resets a
+ * connection would end the branch with it, so it is refused, or, where nothing can be answered, has no
+ * effect.
  */
 import { EventEmitter } from 'node:events'
 import { Connection } from 'mysql2'

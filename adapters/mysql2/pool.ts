@@ -14,10 +14,11 @@
  *     known to have begun it, nothing more is said: outside of a branch a statement would commit by
  *     itself.
  */
-import { type Clock, errorOf, invariant, LATE } from '../../src/adapter.ts'
+import { type Clock, errorOf, invariant, type LATE } from '../../src/adapter.ts'
 import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, saysTransactionOpen } from '../dialect/mysql-errors.ts'
-import type { Done, Patience } from '../dialect/patience.ts'
+import type { Patience } from '../dialect/patience.ts'
+import { answerTo, type Done, takeInTime } from '../dialect/waiting.ts'
 import {
   corePool,
   type MysqlCore,
@@ -94,11 +95,7 @@ export class Session {
   /** The same for what may take its time, in the application's stead. */
   run(text: string): Promise<readonly Row[]> {
     if (this.#opening !== undefined) return this.begin().then(() => this.run(text))
-    return new Promise((resolve, reject) => {
-      this.#send(text, (cause, rows) =>
-        rows === undefined ? reject(errorOf(cause)) : resolve(rows),
-      )
-    })
+    return answerTo((done) => this.#send(text, done))
   }
 
   #send(text: string, done: Done<readonly Row[]>): void {
@@ -167,11 +164,7 @@ export class Session {
 
 /** One text of ours, whatever the pool's own settings make of rows and values. */
 export function run(connection: MysqlCore, text: string): Promise<readonly Row[]> {
-  return new Promise((resolve, reject) => {
-    send(connection, text, (cause, rows) =>
-      rows === undefined ? reject(errorOf(cause)) : resolve(rows),
-    )
-  })
+  return answerTo((done) => send(connection, text, done))
 }
 
 function send(connection: MysqlCore, text: string, done: Done<readonly Row[]>): void {
@@ -182,27 +175,14 @@ function send(connection: MysqlCore, text: string, done: Done<readonly Row[]>): 
   })
 }
 
-/** Takes a connection within the bound; one that arrives later goes straight back. */
 export function acquire(
   { pool, clock, patience }: Lender,
   boundMs: number,
 ): Promise<Session | typeof LATE> {
-  return new Promise((resolve, reject) => {
-    let late = false
-    const timer = clock.timer(
-      boundMs,
-      () => {
-        late = true
-        resolve(LATE)
-      },
-      true,
-    )
+  return takeInTime(clock, boundMs, (done) => {
     corePool(pool).getConnection((cause, connection) => {
-      timer.clear()
-      if (cause !== null && cause !== undefined) return reject(errorOf(cause))
-      const core = connection as MysqlPoolCore
-      if (late) core.release()
-      else resolve(new Session(core, patience))
+      if (cause !== null && cause !== undefined) done(cause)
+      else done(null, new Session(connection as MysqlPoolCore, patience))
     })
   })
 }

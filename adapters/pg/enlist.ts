@@ -22,9 +22,9 @@ import type { Patience } from '../dialect/patience.ts'
 import * as sql from '../dialect/postgres.ts'
 import { asPostgresError, COMES_BACK, isTransient } from '../dialect/postgres-errors.ts'
 import { enlistFailed, isOutOfReach } from '../dialect/reach.ts'
+import { inTime } from '../dialect/waiting.ts'
 import type { PgPool } from './driver-types.ts'
 import { acquire, type Session } from './pool.ts'
-import { inTime } from './settle.ts'
 
 /** The server's side of a connection, as `pg_stat_activity` shows it; times in microseconds. */
 export interface Backend {

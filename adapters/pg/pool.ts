@@ -10,8 +10,9 @@
  *  4. What begins a branch goes with whatever is said first, in one packet. If that is not known to
  *     have begun it, nothing more is said: without a BEGIN a statement would commit by itself.
  */
-import { type Clock, errorOf, invariant, LATE } from '../../src/adapter.ts'
-import type { Done, Patience } from '../dialect/patience.ts'
+import { type Clock, errorOf, invariant, type LATE } from '../../src/adapter.ts'
+import type { Patience } from '../dialect/patience.ts'
+import { answerTo, type Done, takeInTime } from '../dialect/waiting.ts'
 import { AS_TEXT, type PgPool, type PgPoolClient, type PgResult } from './driver-types.ts'
 
 /** Whose connections are taken, and how. */
@@ -83,11 +84,7 @@ export class Session {
   }
 
   #run(text: string): Promise<readonly PgResult[]> {
-    return new Promise((resolve, reject) => {
-      this.#send(text, (cause, results) =>
-        results === undefined ? reject(errorOf(cause)) : resolve(results),
-      )
-    })
+    return answerTo((done) => this.#send(text, done))
   }
 
   #send(text: string, done: Done<readonly PgResult[]>): void {
@@ -158,8 +155,6 @@ export class Session {
 }
 
 /**
- * Takes a connection within the bound; one that arrives later goes straight back.
- *
  * By callback: the pool takes its own listener off just before, and the packet that reports the death
  * of the connection may be the next one of the same chunk, ahead of any promise.
  */
@@ -167,23 +162,10 @@ export function acquire(
   { pool, clock, patience }: Lender,
   boundMs: number,
 ): Promise<Session | typeof LATE> {
-  return new Promise((resolve, reject) => {
-    let late = false
-    const timer = clock.timer(
-      boundMs,
-      () => {
-        late = true
-        resolve(LATE)
-      },
-      true,
-    )
+  return takeInTime(clock, boundMs, (done) => {
     pool.connect((cause, client) => {
-      timer.clear()
-      if (client === undefined) return reject(cause ?? new Error('the pool gave no connection'))
-      const session = new Session(client, patience)
-      if (!late) resolve(session)
-      // Not here: it goes to the next in the queue within this very call, and thousands may be late.
-      else queueMicrotask(() => session.release())
+      if (client === undefined) done(cause ?? new Error('the pool gave no connection'))
+      else done(null, new Session(client, patience))
     })
   })
 }

@@ -12,6 +12,7 @@ import {
 } from '../../src/adapter.ts'
 import * as sql from '../dialect/postgres.ts'
 import { asPostgresError, SETTLE_ANSWERS } from '../dialect/postgres-errors.ts'
+import { inTime } from '../dialect/waiting.ts'
 import type { OwnConnection } from './connections.ts'
 import type { PgResult } from './driver-types.ts'
 
@@ -110,16 +111,6 @@ export async function settleFrom(
     return settlement
   }
   return finishPrepared(bounded, bound.name, xid, decision)
-}
-
-/** @throws Error when the server does not answer */
-export async function inTime<T>(
-  { clock, answerMs }: Omit<Bound, 'name'>,
-  asked: Promise<T>,
-): Promise<T> {
-  const answer = await within(clock, answerMs, asked)
-  if (answer !== LATE) return answer
-  throw new Error(`no answer within ${answerMs} ms`)
 }
 
 function settlementOf(name: string, cause: unknown): Settlement {

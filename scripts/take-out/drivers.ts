@@ -70,8 +70,8 @@ export const DRIVER_TAKE_OUTS: readonly TakeOut[] = [
         'E10',
         'a bound on the wait',
         PG_POOL,
-        '      boundMs,\n',
-        '      2 ** 31 - 1,\n',
+        'takeInTime(clock, boundMs, ',
+        'takeInTime(clock, 2 ** 31 - 1, ',
         'waits for a connection no longer than told',
       ],
       [
@@ -133,8 +133,8 @@ export const DRIVER_TAKE_OUTS: readonly TakeOut[] = [
       'E19',
       'a bound on the wait',
       MY_POOL,
-      '      boundMs,\n',
-      '      2 ** 31 - 1,\n',
+      'takeInTime(clock, boundMs, ',
+      'takeInTime(clock, 2 ** 31 - 1, ',
       'waits for a connection no longer than told',
     ],
     [

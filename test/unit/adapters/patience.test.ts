@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { type Done, Patience } from '../../../adapters/dialect/patience.ts'
+import { Patience } from '../../../adapters/dialect/patience.ts'
+import type { Done } from '../../../adapters/dialect/waiting.ts'
 import { messageOf } from '../../../src/errors.ts'
 import { ManualClock } from '../../support/test-log.ts'
 
