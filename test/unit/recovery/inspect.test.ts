@@ -6,7 +6,7 @@ import type { CommitRecord, LogOwner, LogSnapshot } from '../../../src/log/decis
 import type { Glance } from '../../../src/participant/participant.ts'
 import { createRegistry } from '../../../src/participant/registry.ts'
 import type { BranchAnswer } from '../../../src/protocol/vocabulary.ts'
-import { inspect } from '../../../src/recovery/inspect.ts'
+import { type InspectOptions, inspect } from '../../../src/recovery/inspect.ts'
 import { formatGtrid } from '../../../src/xid.ts'
 import { FakeParticipant, gid, SERVER } from '../../support/fake-participant.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
@@ -76,7 +76,8 @@ function world() {
     pending.set(id, logged)
     return logged
   }
-  const look = (only?: string) => inspect({ registry, clock, readLog, answerMs: 1_000, only })
+  const look = (more: Partial<InspectOptions> = {}) =>
+    inspect({ registry, clock, readLog, answerMs: 1_000, ...more })
   return {
     ledger,
     shop,
@@ -230,12 +231,12 @@ describe('inspect', () => {
   })
 
   it('wants no proof of a branch that its own coordinator is just settling', async () => {
-    const { clock, log, logCommit, gtrid, registry, readLog } = world()
+    const { look, log, logCommit, gtrid } = world()
     log.owner = OWNER
     // The server has committed it; the log has not been told.
     for (const id of [gtrid(1), gtrid(2)]) logCommit(id, 'ledger')
     const live = () => new Set([gtrid(1)])
-    const { transactions } = await inspect({ registry, clock, readLog, live, answerMs: 1_000 })
+    const { transactions } = await look({ live })
     expect(transactions).toMatchObject([{ advice: { action: 'leave' } }, { advice: PROVE }])
   })
 
@@ -313,7 +314,7 @@ describe('inspect', () => {
   })
 
   it('knows a hand in the process that holds the log: that one can tell what is live', async () => {
-    const { clock, log, prepare, ledger, shop, gtrid, registry, readLog } = world()
+    const { look, log, prepare, ledger, shop, gtrid } = world()
     log.owner = OWNER
     shop.script.markers = true
     for (const id of [gtrid(1), gtrid(2)]) {
@@ -321,12 +322,12 @@ describe('inspect', () => {
       shop.committed.add(gid({ gtrid: id, bqual: 'shop' }))
     }
     const live = () => new Set([gtrid(2)])
-    const { transactions } = await inspect({ registry, clock, readLog, live, answerMs: 1_000 })
+    const { transactions } = await look({ live })
     expect(transactions).toMatchObject([{ state: 'heuristic' }, { state: 'live' }])
   })
 
   it('asks what participants are while it reads the log, and takes them as they are at a glance', async () => {
-    const { clock, ledger, readLog, registry, trace, prepare, gtrid } = world()
+    const { look, ledger, trace, prepare, gtrid } = world()
     prepare(ledger, gtrid(1))
     Object.assign(ledger, {
       glance: async (): Promise<Glance> => {
@@ -334,14 +335,14 @@ describe('inspect', () => {
         return { server: 'fake', markers: false, list: () => ledger.list() }
       },
     })
-    const look = await inspect({ registry, clock, readLog, answerMs: 1_000, atAGlance: true })
-    expect(look.transactions).toHaveLength(1)
+    const { transactions } = await look({ atAGlance: true })
+    expect(transactions).toHaveLength(1)
     expect(trace.slice(0, 2).toSorted()).toEqual(['ledger glance', 'read log'])
     expect(trace.slice(2)).toEqual(['ledger list', 'shop list', 'read log'])
   })
 
   it('lists only once the log is marked', async () => {
-    const { clock, ledger, readLog, registry, trace, prepare, logCommit, gtrid } = world()
+    const { look, ledger, readLog, trace, prepare, logCommit, gtrid } = world()
     prepare(ledger, gtrid(1))
     logCommit(gtrid(1), 'ledger', 'shop')
     const markLog = async () => {
@@ -349,7 +350,7 @@ describe('inspect', () => {
       trace.push('mark log')
       return readLog
     }
-    const { transactions } = await inspect({ registry, clock, readLog, markLog, answerMs: 1_000 })
+    const { transactions } = await look({ markLog })
     expect(trace[0]).toBe('mark log')
     expect(trace.filter((step) => step === 'read log')).toHaveLength(2)
     expect(transactions[0]?.branches).toMatchObject([
@@ -387,7 +388,7 @@ describe('inspect', () => {
   })
 
   it('looks again when the log was opened before its mark was read', async () => {
-    const { clock, ledger, readLog, registry, prepare, logCommit, gtrid } = world()
+    const { look, ledger, readLog, prepare, logCommit, gtrid } = world()
     prepare(ledger, gtrid(1))
     logCommit(gtrid(1), 'ledger', 'shop')
     let marks = 0
@@ -395,13 +396,7 @@ describe('inspect', () => {
       marks += 1
       return marks === 1 ? async () => undefined : readLog
     }
-    const { owner, transactions } = await inspect({
-      registry,
-      clock,
-      readLog,
-      markLog,
-      answerMs: 1_000,
-    })
+    const { owner, transactions } = await look({ markLog })
     expect([marks, owner]).toEqual([2, undefined])
     expect(transactions[0]?.branches).toMatchObject([
       { participant: 'ledger', advice: { action: 'commit' } },
@@ -410,18 +405,12 @@ describe('inspect', () => {
   })
 
   it('leaves everything to an owner who opened the log before its mark was read', async () => {
-    const { clock, ledger, log, readLog, registry, prepare, logCommit, gtrid } = world()
+    const { look, ledger, log, prepare, logCommit, gtrid } = world()
     prepare(ledger, gtrid(1))
     logCommit(gtrid(1), 'ledger', 'shop')
     log.owner = OWNER
     const markLog = async () => async () => undefined
-    const { owner, transactions } = await inspect({
-      registry,
-      clock,
-      readLog,
-      markLog,
-      answerMs: 1_000,
-    })
+    const { owner, transactions } = await look({ markLog })
     expect(owner).toBe(OWNER)
     expect(transactions[0]?.branches.map(({ advice }) => advice.action)).toEqual(['leave', 'leave'])
   })
@@ -464,7 +453,7 @@ describe('inspect', () => {
     const { look, logCommit, prepare, ledger, trace, gtrid } = world()
     logCommit(gtrid(1), 'ledger', 'shop')
     prepare(ledger, gtrid(1))
-    const [transaction] = (await look('ledger')).transactions
+    const [transaction] = (await look({ only: 'ledger' })).transactions
     expect(trace).not.toContain('shop list')
     expect(transaction?.branches).toMatchObject([
       { state: 'prepared' },
