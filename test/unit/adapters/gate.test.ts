@@ -68,6 +68,20 @@ describe('gate', () => {
     expect(gate.busy).toBe(false)
   })
 
+  test('runs one statement at a time, also one that comes when another has ended and a third runs', async () => {
+    const { run } = gateWith()
+    const running: string[] = []
+    const statement = (name: string) =>
+      run(name, async () => {
+        running.push(`${name}+`)
+        await new Promise((resolve) => setTimeout(resolve, 5))
+        running.push(`${name}-`)
+      })
+    const last = statement('a').then(() => statement('c'))
+    await Promise.all([statement('b'), last])
+    expect(running).toEqual(['a+', 'a-', 'b+', 'b-', 'c+', 'c-'])
+  })
+
   test('fails every statement with the failure to open, and dooms the branch', async () => {
     const { gate, log, run } = gateWith(async () => {
       throw new Error('no connection')

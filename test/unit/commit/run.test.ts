@@ -181,12 +181,29 @@ describe('a transaction with two branches', () => {
   it('rule 2: settles nothing after the log was poisoned', async () => {
     const { run, both, context, log, trace } = world()
     Object.assign(context, {
+      // Nor does it wait for what nobody here will do: longer than a test may take.
+      limits: { ...LIMITS, settleMs: 600_000 },
       failpoints: (name: Failpoint) => {
         if (name === 'decide:after') log.poison = new Error('EIO')
       },
     })
     await run(both)
     expect(trace.slice(-2)).toEqual(['ledger abandon', 'shop abandon'])
+  })
+
+  it('lets the caller go on when the branches have let go of their connections, not before', async () => {
+    const { run, both, context, trace } = world()
+    Object.assign(context, {
+      limits: { ...LIMITS, settleMs: 600_000 },
+      failpoints: async (name: Failpoint) => {
+        if (name !== 'commit:after-all') return
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        trace.push('let go')
+      },
+    })
+    await run(both)
+    trace.push('caller')
+    expect(trace.slice(-2)).toEqual(['let go', 'caller'])
   })
 
   it('decides nothing once the coordinator was stopped', async () => {
