@@ -132,11 +132,7 @@ function branchOf(sight: Sight, { participant, resolution }: ResolvedPart): Insp
 export function apartOf(participant: string, resolution: ApartResolution): ApartBranch {
   const { kind, branch } = resolution
   const why = kind === 'orphan' ? `of ${resolution.why}` : WHY_APART[kind]
-  const { id, preparedAtMs, owner } = branch
-  // Written out where all is known: there may be tens of thousands.
-  return preparedAtMs !== undefined && owner !== undefined
-    ? { participant, id, kind, why, preparedAtMs, owner }
-    : { participant, kind, why, ...asListed(branch) }
+  return { participant, ...asListed(branch), kind, why }
 }
 
 const WHY_APART: { readonly [K in Exclude<ApartKind, 'orphan'>]: string } = {
