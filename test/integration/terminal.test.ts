@@ -26,7 +26,9 @@ function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv): 
     env: {
       ...process.env,
       NODE_OPTIONS: '',
+      // Node.js asks each of them whether a terminal has colours, `CI` as well: with it, none has.
       TERM: 'xterm-256color',
+      CI: undefined,
       NO_COLOR: undefined,
       FORCE_COLOR: undefined,
       UNANIMOUS: `${process.execPath} ${project.main}`,
