@@ -1,18 +1,33 @@
 /**
  * A power loss after every operation of a log's life: its making, its batches, its rolls, its close
- * and the next open. What was not synced is kept or lost, in every combination (in many, where
+ * and the next open; and of lives in which others begin, decide and end while a roll waits for the
+ * disk. What was not synced is kept or lost, in every combination (in many, where
  * there are too many). Then the log must open, say what its callers were told, take another
  * decision, and keep that over one more power loss.
  */
 import type { DecisionLog } from '../../src/log/decision-log.ts'
-import { FakeDisk, type Keep, keepNone, type Operation } from '../support/fake-disk.ts'
-import { commitOne, testLog } from '../support/test-log.ts'
-import { live, Observer } from './observer.ts'
+import { Rng } from '../simulation/random.ts'
+import {
+  FakeDisk,
+  type Keep,
+  keepNone,
+  type Operation,
+  type Request,
+} from '../support/fake-disk.ts'
+import { commitOne, testLog, unawaited } from '../support/test-log.ts'
+import { live, Observer, shaped } from './observer.ts'
 import type { Tally } from './tally.ts'
 
 const MAX_COMBINATIONS = 256
 /** Some rolls in a short life, with room for all of its transactions. */
 const SEGMENT_BYTES = 20 * 4096
+/** Lives in which a roll is not alone, each with other times of its requests. */
+const CROWDED_LIVES = 3
+const CROWDED_SEGMENT_BYTES = 32 * 4096
+/** A log asks for a spare at most this often, so this long passes before each that begins. */
+const SPARE_RETRY_MS = 1000
+/** Of a request to the disk, in turns of the promises that wait: as long as several others take. */
+const MAX_TURNS = 120
 
 interface Life {
   readonly disk: FakeDisk
@@ -21,7 +36,9 @@ interface Life {
 }
 
 export async function crash(tally: Tally): Promise<void> {
-  for (const life of [await firstLife(), await secondLife()]) {
+  const lives = [await firstLife(), await secondLife()]
+  for (let seed = 1; seed <= CROWDED_LIVES; seed += 1) lives.push(await crowdedLife(seed))
+  for (const life of lives) {
     const count = life.disk.operations.length
     for (let operations = 0; operations <= count; operations += 1) {
       for (const keep of combinations(life.disk, operations)) {
@@ -71,6 +88,62 @@ async function secondLife(): Promise<Life> {
   const half = Math.floor(first.disk.operations.length * 0.7)
   const disk = first.disk.afterCrash((_, sector) => sector % 3 !== 0, half)
   return { disk, known: await record(disk, knownAt(first, half).copy(), 30) }
+}
+
+/**
+ * At each request of a roll, and of the spare that it leaves, another transaction begins. Requests
+ * take their time, so that of two that are under way either may be done first.
+ */
+async function crowdedLife(seed: number): Promise<Life> {
+  const disk = new FakeDisk()
+  const test = testLog(disk)
+  const rng = new Rng(seed)
+  const observer = new Observer()
+  const known: { operations: number; observer: Observer }[] = []
+  const note = (): void => {
+    known.push({ operations: disk.operations.length, observer: observer.copy() })
+  }
+  disk.onRequest = note
+  const log = await test.start({ segmentBytes: CROWDED_SEGMENT_BYTES })
+  let begun = 0
+  disk.onRequest = async (request) => {
+    note()
+    if (isOfRoll(request)) {
+      test.clock.advance(SPARE_RETRY_MS)
+      begun += 1
+      unawaited(another(log, observer, begun))
+    }
+    await turns(rng.int(MAX_TURNS))
+    note()
+  }
+  for (let part = 0; part < 8; part += 1) {
+    await live(log, observer, 4)
+    // Who is refused for want of room comes again when the roll is over.
+    await turns(10 * MAX_TURNS)
+  }
+  disk.onRequest = note
+  await log.close()
+  note()
+  disk.onRequest = undefined
+  return { disk, known }
+}
+
+/** Lets the promises that can go on do so, so many times. */
+async function turns(count: number): Promise<void> {
+  for (let left = count; left > 0; left -= 1) await Promise.resolve()
+}
+
+/** Batches ask for writes and syncs of the active segment alone. */
+function isOfRoll({ kind, path }: Request): boolean {
+  return path.endsWith('spare') || (kind !== 'write' && kind !== 'sync')
+}
+
+async function another(log: DecisionLog, observer: Observer, step: number): Promise<void> {
+  const gtrid = log.begin()
+  if (step % 2 === 0) await observer.abort(log, gtrid)
+  else await observer.decide(log, shaped(gtrid, step))
+  log.release(gtrid)
+  await observer.settle(log, gtrid, 'committed')
 }
 
 async function record(

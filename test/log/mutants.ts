@@ -202,6 +202,12 @@ export const MUTANTS: readonly Mutant[] = [
       "    await this.#seams.failpoints('log:before-roll')\n    await this.#seams.files.unlink(this.#path(segmentName(oldNumber)))\n    await this.#seams.files.syncDirectory(this.#directory)\n    await (await this.#seams.files.open(this.#path(segmentName(oldNumber)), 'write')).close()\n",
   },
   {
+    name: 'no spare for a moment of a roll, so that a second one is made',
+    file: 'segment-store.ts',
+    find: "    this.#spare.state = 'recycling'\n    await old?.close()\n",
+    replace: "    this.#spare.state = 'missing'\n    await old?.close()\n",
+  },
+  {
     name: 'frames use the last page',
     file: 'segment-store.ts',
     find: 'this.#segmentBytes / PAGE_BYTES - 1 - this.#page',
