@@ -78,7 +78,7 @@ export async function writeAll(
 
 /** Reads the whole file, of which the caller knows the size. */
 export async function readAll(file: OpenFile, size: number): Promise<Buffer> {
-  const bytes = Buffer.alloc(size)
+  const bytes = Buffer.allocUnsafe(size)
   let at = 0
   while (at < size) {
     const taken = await file.read(bytes.subarray(at), at)

@@ -56,7 +56,7 @@ export class LogWriter {
   readonly #segmentPages: number
   readonly #seams: WriterSeams
   /** The frame in flight, with room for the one record that does not fit. */
-  readonly #target: Buffer = Buffer.alloc((MAX_BATCH_PAGES + 1) * PAGE_BYTES)
+  readonly #target: Buffer
   #payloadBytes = 0
   /** Of every server that a record in the queue or in the log names. */
   readonly #servers: ServerTable
@@ -81,6 +81,8 @@ export class LogWriter {
     this.#state = state
     this.#servers = state.servers.copy()
     this.#segmentPages = segmentBytes / PAGE_BYTES
+    const batchPages = Math.min(MAX_BATCH_PAGES, Math.floor(this.#segmentPages / 2))
+    this.#target = Buffer.alloc((batchPages + 1) * PAGE_BYTES)
     this.#seams = seams
     this.#watchSpare(store.recycle())
     this.#askForSpare()

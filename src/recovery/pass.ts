@@ -143,6 +143,7 @@ async function someAtATime<T>(
   items: readonly T[],
   work: (item: T) => Promise<void>,
 ): Promise<void> {
+  if (items.length === 0) return
   const left = items.values()
   const lanes = Array.from({ length: Math.min(IN_FLIGHT, items.length) }, async () => {
     for (const item of left) if (log.poison === undefined) await work(item)

@@ -114,24 +114,22 @@ export class SimDisk {
     this.#changes = []
   }
 
-  /** The disk as one process sees it. */
+  /** The disk as one process sees it. The dead ask for nothing any more, and hear nothing. */
   for(owner: Owner): FileSystem {
-    // The dead ask for nothing any more, and hear nothing.
-    const living = <T>(work: () => T): Promise<Awaited<T>> =>
-      new Promise((resolve, reject) => {
-        if (!owner.alive) return
-        Promise.resolve(work()).then(resolve, reject)
+    const atOnce = <T>(work: () => T): Promise<T> =>
+      new Promise((resolve) => {
+        if (owner.alive) resolve(work())
       })
     return {
       self: { pid: 1, host: 'simulated' },
-      open: (path, mode) => living(() => this.#open(path, mode, owner)),
-      rename: (from, to) => living(() => this.#change('rename', from, to, owner)),
-      unlink: (path) => living(() => this.#change('unlink', path, '', owner)),
-      syncDirectory: (path) => living(() => this.#syncDirectory(path, owner)),
-      list: (path) => living(() => this.#list(path)),
-      makeDirectory: () => living(() => undefined),
-      stat: (path) => living(() => this.#stat(path)),
-      fileSystemType: () => living(() => 0xef53),
+      open: (path, mode) => atOnce(() => this.#open(path, mode, owner)),
+      rename: (from, to) => this.#change('rename', from, to, owner),
+      unlink: (path) => this.#change('unlink', path, '', owner),
+      syncDirectory: (path) => this.#syncDirectory(path, owner),
+      list: (path) => atOnce(() => this.#list(path)),
+      makeDirectory: () => atOnce(() => undefined),
+      stat: (path) => atOnce(() => this.#stat(path)),
+      fileSystemType: () => atOnce(() => 0xef53),
     }
   }
 
@@ -250,6 +248,7 @@ export class SimDisk {
   }
 
   #change(kind: 'rename' | 'unlink', path: string, to: string, owner: Owner): Promise<void> {
+    if (!owner.alive) return new Promise(() => undefined)
     const effect = (): void => {
       const inode = this.#names.get(path)
       if (inode === undefined) return
@@ -265,6 +264,7 @@ export class SimDisk {
   }
 
   #syncDirectory(path: string, owner: Owner): Promise<void> {
+    if (!owner.alive) return new Promise(() => undefined)
     const fails = this.#world.rng.chance(this.faults.syncError)
     const effect = (): void => {
       if (fails) return

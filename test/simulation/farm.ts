@@ -78,7 +78,9 @@ export class Farm {
   }
 
   #start(): ChildProcess {
-    const child = fork(this.#bundle, [], { execArgv: ['--max-semi-space-size=32'] })
+    const child = fork(this.#bundle, [], {
+      execArgv: ['--max-semi-space-size=16', '--min-semi-space-size=16'],
+    })
     this.#running.add(child)
     child.once('exit', () => this.#running.delete(child))
     return child

@@ -44,6 +44,7 @@ const POOL_SIZE = 3
 const SETTLE_TRIES = 6
 const PATIENCE = 3
 const PAUSE_MS = 25
+const IS_OVER = (): void => undefined
 
 export class SimParticipant implements Participant<SimHandle>, ParticipantDefinition<SimHandle> {
   name = ''
@@ -251,21 +252,19 @@ export class SimParticipant implements Participant<SimHandle>, ParticipantDefini
   }
 
   /** On the participant's own connection, one after the other. */
-  async ask<T>(verb: string, execute: (session: Session) => T): Promise<T> {
-    const before = this.#lane
-    const mine = before.then(async () => {
+  ask<T>(verb: string, execute: (session: Session) => T): Promise<T> {
+    const mine = this.#lane.then(() => {
       if (this.#own === undefined || this.#own.broken !== undefined) this.#own = this.#connect()
       return this.#own.ask(verb, execute)
     })
-    this.#lane = mine.catch(() => undefined)
-    try {
-      return await mine
-    } catch (cause) {
+    const answered = mine.catch((cause: unknown) => {
       if (!(cause instanceof Lost)) throw cause
       throw new UnanimousError('PARTICIPANT_UNREACHABLE', `${this.name}: ${messageOf(cause)}`, {
         cause,
       })
-    }
+    })
+    this.#lane = mine.then(IS_OVER, IS_OVER)
+    return answered
   }
 
   /** A connection of the pool, or one that comes free. */
