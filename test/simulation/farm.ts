@@ -18,6 +18,11 @@ export interface Traced {
 
 /** Seeds that a process is given at a time. */
 const PORTION = 500
+/**
+ * Each processor has a process: helpers of V8 would only take turns with it. A nursery of one size is
+ * not grown in one portion and shrunk in the next one.
+ */
+const V8_OPTIONS = ['--single-threaded', '--max-semi-space-size=16', '--min-semi-space-size=16']
 
 export class Farm {
   readonly #folder = mkdtempSync(join(tmpdir(), 'unanimous-sim-'))
@@ -78,9 +83,7 @@ export class Farm {
   }
 
   #start(): ChildProcess {
-    const child = fork(this.#bundle, [], {
-      execArgv: ['--max-semi-space-size=16', '--min-semi-space-size=16'],
-    })
+    const child = fork(this.#bundle, [], { execArgv: V8_OPTIONS })
     this.#running.add(child)
     child.once('exit', () => this.#running.delete(child))
     return child
