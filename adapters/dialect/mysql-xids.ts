@@ -2,7 +2,13 @@
  * Reads what XA RECOVER lists, without losing a byte of anybody's xid: gtrid and bqual stand
  * concatenated in `data`, and only their lengths tell them apart.
  */
-import { type ByHand, FORMAT_ID, isGtrid, type PreparedBranch } from '../../src/adapter.ts'
+import {
+  type ByHand,
+  FORMAT_ID,
+  isGtrid,
+  type PreparedBranch,
+  type Xid,
+} from '../../src/adapter.ts'
 
 /** A row of XA RECOVER as a driver answers it: bytes from MariaDB, `0x…` from MySQL. */
 export interface RecoverRow {
@@ -13,12 +19,31 @@ export interface RecoverRow {
 }
 
 export function preparedBranch(row: RecoverRow): PreparedBranch {
-  const { formatID, gtrid_length: middle, bqual_length: length } = row
-  const bytes = bytesOf(row.data)
-  const gtrid = bytes.toString('latin1', 0, middle)
-  const bqual = bytes.toString('latin1', middle, middle + length)
-  const id = `${spell(gtrid)},${spell(bqual)},${formatID}`
-  return isOurs(formatID, gtrid, bqual) ? { id, xid: { gtrid, bqual } } : { id }
+  return new RecoveredBranch(row)
+}
+
+/** There may be tens of thousands, and a person sees a page: the id is spelled when it is asked for. */
+class RecoveredBranch implements PreparedBranch {
+  readonly xid?: Xid
+  readonly #formatId: number
+  /** Gtrid and bqual, byte for byte. */
+  readonly #data: string
+  readonly #middle: number
+
+  constructor({ formatID, gtrid_length: middle, bqual_length: length, data }: RecoverRow) {
+    this.#formatId = Number(formatID)
+    this.#data = bytesOf(data).toString('latin1', 0, middle + length)
+    this.#middle = middle
+    const gtrid = this.#data.slice(0, middle)
+    const bqual = this.#data.slice(middle)
+    if (isOurs(this.#formatId, gtrid, bqual)) this.xid = { gtrid, bqual }
+  }
+
+  get id(): string {
+    const gtrid = this.#data.slice(0, this.#middle)
+    const bqual = this.#data.slice(this.#middle)
+    return `${spell(gtrid)},${spell(bqual)},${this.#formatId}`
+  }
 }
 
 /** What a person types. */
@@ -28,7 +53,7 @@ export function byHand(id: string): ByHand {
 
 /** Ours carry formatID 1, a gtrid of our spelling and a bqual of printable ASCII. */
 function isOurs(formatId: number, gtrid: string, bqual: string): boolean {
-  if (Number(formatId) !== FORMAT_ID || bqual === '' || !PRINTABLE.test(bqual)) return false
+  if (formatId !== FORMAT_ID || bqual === '' || !PRINTABLE.test(bqual)) return false
   return isGtrid(gtrid)
 }
 

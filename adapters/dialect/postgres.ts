@@ -135,9 +135,12 @@ export function rollbackPrepared(xid: Xid): string {
   return `ROLLBACK PREPARED ${literal(gidOf(xid))}`
 }
 
-/** Prepared transactions of this database; the view shows those of all databases. */
-export const LIST: string = `SELECT gid, owner::text AS owner,
-  (extract(epoch FROM prepared) * 1000)::bigint::text AS prepared_at
+/**
+ * Every prepared branch of the database, in one row of three lists: a driver takes ten times as long
+ * over tens of thousands of rows.
+ */
+export const LIST: string = `SELECT json_agg(gid) AS gids, json_agg(owner) AS owners,
+  json_agg((date_part('epoch', prepared) * 1000)::bigint) AS times
   FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()`
 
 /** The owner of a prepared branch that is not the role of this session. */
@@ -154,12 +157,21 @@ export function byHand(gid: string): ByHand {
   }
 }
 
-export function preparedBranch(gid: string, owner: string, preparedAt: string): PreparedBranch {
-  const xid = parseGid(gid)
-  const preparedAtMs = Number(preparedAt)
-  return xid === undefined
-    ? { id: gid, preparedAtMs, owner }
-    : { id: gid, preparedAtMs, owner, xid }
+/** Reads the row of {@link LIST}; without branches the lists are NULL. */
+export function preparedBranches(
+  row: Readonly<Record<string, string | null>> | undefined,
+): readonly PreparedBranch[] {
+  const list = <T>(name: string): readonly T[] => JSON.parse(row?.[name] ?? '[]')
+  const owners = list<string>('owners')
+  const times = list<number>('times')
+  return list<string>('gids').map((gid, at) =>
+    preparedBranch(gid, owners[at] ?? '', times[at] ?? 0),
+  )
+}
+
+function preparedBranch(id: string, owner: string, preparedAtMs: number): PreparedBranch {
+  const xid = parseGid(id)
+  return xid === undefined ? { id, preparedAtMs, owner } : { id, preparedAtMs, owner, xid }
 }
 
 /** System identifier, start and timeline: the timeline of the last checkpoint lags a promotion. */

@@ -6,7 +6,7 @@ import type { LaneDriver } from '../dialect/lane.ts'
 import { OWN_SESSION } from '../dialect/mysql.ts'
 import { asMysqlError } from '../dialect/mysql-errors.ts'
 import { type MysqlOwnConnection, type MysqlPromisePool, poolConfig } from './driver-types.ts'
-import { type Row, run } from './pool.ts'
+import { type Row, run, runEach } from './pool.ts'
 
 /** An own connection and whether it is still good. */
 export class OwnConnection {
@@ -24,6 +24,10 @@ export class OwnConnection {
 
   run(text: string): Promise<readonly Row[]> {
     return run(this.connection.connection, text)
+  }
+
+  runEach<T>(text: string, keep: (row: Row) => T): Promise<readonly T[]> {
+    return runEach(this.connection.connection, text, keep)
   }
 }
 

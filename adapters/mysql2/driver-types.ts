@@ -30,6 +30,7 @@ export interface MysqlCommand {
   onResult?: ((cause: unknown, ...rest: unknown[]) => void) | undefined
   namedPlaceholders?: unknown
   emit: (event: string, ...args: unknown[]) => boolean
+  on(event: 'result' | 'error' | 'end', listener: (what?: unknown) => void): unknown
   once(event: 'end', listener: () => void): unknown
   stream: (options?: object) => Readable
 }

@@ -167,9 +167,33 @@ export function run(connection: MysqlCore, text: string): Promise<readonly Row[]
   return answerTo((done) => send(connection, text, done))
 }
 
+/** As {@link run}, and keeps of each row what is made of it: there may be tens of thousands. */
+export function runEach<T>(
+  connection: MysqlCore,
+  text: string,
+  keep: (row: Row) => T,
+): Promise<readonly T[]> {
+  return answerTo((done) => {
+    const kept: T[] = []
+    // What ends the connection is told to it alone when a query has no callback.
+    connection.on('error', done)
+    const query = connection.query(plain(text))
+    query.on('result', (row) => kept.push(keep(row as Row)))
+    query.on('error', done)
+    query.on('end', () => {
+      connection.removeListener('error', done)
+      done(null, kept)
+    })
+  })
+}
+
+/** Whatever the pool's own options make of an answer. */
+function plain(sql: string): object {
+  return { sql, rowsAsArray: false, nestTables: false, typeCast: true }
+}
+
 function send(connection: MysqlCore, text: string, done: Done<readonly Row[]>): void {
-  const plain = { sql: text, rowsAsArray: false, nestTables: false, typeCast: true }
-  connection.query(plain, (cause, answer) => {
+  connection.query(plain(text), (cause, answer) => {
     if (cause !== null && cause !== undefined) done(cause)
     else done(null, Array.isArray(answer) ? (answer as readonly Row[]) : [])
   })

@@ -22,11 +22,14 @@ import type { Row } from './pool.ts'
 
 interface Runner {
   run(text: string): Promise<readonly Row[]>
+  runEach<T>(text: string, keep: (row: Row) => T): Promise<readonly T[]>
 }
 
-export async function list(own: Runner, flavour: sql.Flavour): Promise<readonly PreparedBranch[]> {
-  const rows = await own.run(sql.recover(flavour))
-  return rows.map((row) => preparedBranch(row as Row & RecoverRow))
+export function list(
+  own: Pick<Runner, 'runEach'>,
+  flavour: sql.Flavour,
+): Promise<readonly PreparedBranch[]> {
+  return own.runEach(sql.recover(flavour), (row) => preparedBranch(row as Row & RecoverRow))
 }
 
 export function isListed(branches: readonly PreparedBranch[], xid: Xid): boolean {

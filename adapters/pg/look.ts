@@ -2,7 +2,7 @@
  * Reads, on the participant's own connection, what bears on two-phase commit. What a server refuses
  * to tell becomes part of the answer; what is no server's answer is thrown.
  */
-import type { Capabilities, Clock, PreparedBranch, ServerIdentity } from '../../src/adapter.ts'
+import type { Capabilities, Clock, ServerIdentity } from '../../src/adapter.ts'
 import type { Learned } from '../dialect/contact.ts'
 import { judge } from '../dialect/findings.ts'
 import * as sql from '../dialect/postgres.ts'
@@ -87,14 +87,6 @@ export async function glanceAtPostgres(
     server: `PostgreSQL ${version.split(' ')[0]}`,
     markers: marker !== undefined && marker['missing'] === null,
   }
-}
-
-/** The prepared branches of the connection's database. */
-export async function list(own: OwnConnection): Promise<readonly PreparedBranch[]> {
-  const [result] = await own.run(sql.LIST)
-  return (result?.rows ?? []).map((row) =>
-    sql.preparedBranch(String(row['gid']), String(row['owner']), String(row['prepared_at'])),
-  )
 }
 
 /** A greeting's process id that is not the backend's was made up by a pooler. */

@@ -6,7 +6,14 @@
  * listed; a plain COMMIT that does so keeps the fence waiting. What fails on the way is thrown: a
  * key that stays locked (55P03), like a server that does not answer, means to look again.
  */
-import type { BranchEvidence, Proof, ServerIdentity, ServerLife, Xid } from '../../src/adapter.ts'
+import type {
+  BranchEvidence,
+  PreparedBranch,
+  Proof,
+  ServerIdentity,
+  ServerLife,
+  Xid,
+} from '../../src/adapter.ts'
 import { COMMITTED } from '../dialect/markers.ts'
 import * as sql from '../dialect/postgres.ts'
 import { asPostgresError, DUPLICATE_KEY } from '../dialect/postgres-errors.ts'
@@ -14,14 +21,20 @@ import type { OwnConnection } from './connections.ts'
 
 const AGAIN: Proof = { kind: 'look-again' }
 
+/** The prepared branches of the connection's database. */
+export async function list(own: OwnConnection): Promise<readonly PreparedBranch[]> {
+  const [row] = await own.rows(sql.LIST)
+  return sql.preparedBranches(row)
+}
+
 export async function prove(
   own: OwnConnection,
   xid: Xid,
   evidence: BranchEvidence,
   markerSchema: string | undefined,
 ): Promise<Proof> {
-  const listed = await own.rows(sql.LIST)
-  if (listed.some((row) => row['gid'] === sql.gidOf(xid))) return AGAIN
+  const gid = sql.gidOf(xid)
+  if ((await list(own)).some(({ id }) => id === gid)) return AGAIN
   const marker = await readMarker(own, xid, evidence, markerSchema)
   if (marker === COMMITTED) return { kind: 'committed', by: 'marker' }
   const byId = await byTransactionId(own, evidence)

@@ -4,7 +4,7 @@
  * first, then what a person must see, then what makes it incomplete.
  */
 import { UnanimousError } from '../errors.ts'
-import type { Inspection, Outline } from '../recovery/inspection.ts'
+import type { ApartKind, InspectedState, Inspection, Outline } from '../recovery/inspection.ts'
 
 export const EXIT: {
   readonly clean: 0
@@ -77,11 +77,11 @@ export function exitCodeFor({
 }: Pick<Inspection, 'participants' | 'apart'> & {
   readonly transactions: readonly Pick<Outline, 'state'>[]
 }): ExitCode {
-  const states = new Set(transactions.map(({ state }) => state))
-  const kinds = new Set(apart.map(({ kind }) => kind))
-  if (kinds.has('copy')) return EXIT.corrupt
-  if (states.has('heuristic')) return EXIT.heuristic
+  const isAny = (state: InspectedState): boolean => transactions.some((one) => one.state === state)
+  const isApart = (kind: ApartKind): boolean => apart.some((one) => one.kind === kind)
+  if (isApart('copy')) return EXIT.corrupt
+  if (isAny('heuristic')) return EXIT.heuristic
   if (participants.some(({ trouble }) => trouble !== undefined)) return EXIT.unreachable
-  if (states.has('unsettled') || kinds.has('unconfigured')) return EXIT.unsettled
+  if (isAny('unsettled') || isApart('unconfigured')) return EXIT.unsettled
   return EXIT.clean
 }

@@ -6,7 +6,7 @@
  * A record that contradicts those before it is not read around: {@link MalformedError}.
  */
 import { invariant } from '../invariant.ts'
-import type { BranchAnswer } from '../protocol/vocabulary.ts'
+import type { BranchAnswer, ServerIdentity } from '../protocol/vocabulary.ts'
 import { TurnoverMap } from '../turnover-map.ts'
 import { type Incarnation, sameIncarnation } from '../xid.ts'
 import { MalformedError } from './bytes.ts'
@@ -231,6 +231,8 @@ export class ServerTable implements ServerNames {
   readonly #records: ServerRecord[] = []
   /** By identity, then by timeline. */
   readonly #indexes = new Map<string, Map<string | undefined, number>>()
+  /** The last one that was asked for, by index. */
+  readonly #identities: ServerIdentity[] = []
   #bytes = 0
 
   /** Bytes of its records, at most. */
@@ -242,8 +244,16 @@ export class ServerTable implements ServerNames {
     return this.#records
   }
 
-  at(index: number): ServerRecord | undefined {
-    return this.#records[index]
+  /** One object for all branches of a life: there may be tens of thousands. */
+  identity(index: number, startedAtMs: number): ServerIdentity | undefined {
+    const last = this.#identities[index]
+    if (last?.startedAtMs === startedAtMs) return last
+    const record = this.#records[index]
+    if (record === undefined) return undefined
+    const { server, timeline } = record
+    const life = { server, startedAtMs, ...(timeline === undefined ? undefined : { timeline }) }
+    this.#identities[index] = life
+    return life
   }
 
   has(server: string, timeline: string | undefined): boolean {

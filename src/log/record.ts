@@ -26,8 +26,8 @@
  */
 
 import { invariant } from '../invariant.ts'
-import type { BranchAnswer, BranchRecord } from '../protocol/vocabulary.ts'
-import { parseBqual } from '../xid.ts'
+import type { BranchAnswer, BranchRecord, ServerIdentity } from '../protocol/vocabulary.ts'
+import { participantIn } from '../xid.ts'
 import { ByteReader, ByteWriter, MalformedError } from './bytes.ts'
 import { type CommitRecord, MAX_BRANCHES } from './decision-log.ts'
 import { RECORD_HEAD_BYTES } from './record-limits.ts'
@@ -121,7 +121,8 @@ const NONCE_BYTES = 8
 /** How a commit record's servers are named by index, when it is written and when it is read. */
 export interface ServerNames {
   indexOf(server: string, timeline: string | undefined): number
-  at(index: number): ServerRecord | undefined
+  /** In that life of the server; `undefined` for an index that is not there. */
+  identity(index: number, startedAtMs: number): ServerIdentity | undefined
 }
 
 export function encodeRecord(record: LogRecord, servers: ServerNames): Buffer {
@@ -209,8 +210,7 @@ function encodeCommit(writer: ByteWriter, commit: CommitRecord, servers: ServerN
   writer.u8(commit.branches.length)
   for (const branch of commit.branches) {
     const { xid8, participant, server } = branch
-    const named =
-      branch.bqual !== participant && parseBqual(branch.bqual).participant !== participant
+    const named = branch.bqual !== participant && participantIn(branch.bqual) !== participant
     writer.u8((branch.marker ? 1 : 0) | (xid8 === undefined ? 0 : 2) | (named ? 4 : 0))
     writer.shortText(branch.bqual)
     if (named) writer.shortText(participant)
@@ -306,27 +306,32 @@ function decodeCommit(body: ByteReader, servers: ServerNames): CommitRecord {
   const gtrid = body.shortText()
   const decidedAtMs = body.f64()
   const flags = decodeFlags(body, 3)
-  const name = (flags & 1) === 0 ? {} : { name: body.shortText() }
-  const meta = (flags & 2) === 0 ? {} : { meta: body.longText() }
+  const name = (flags & 1) === 0 ? undefined : body.shortText()
+  const meta = (flags & 2) === 0 ? undefined : body.longText()
   const count = body.u8()
   if (count === 0 || count > MAX_BRANCHES) throw new MalformedError(`${count} branches`)
   const branches: BranchRecord[] = []
   for (let index = 0; index < count; index += 1) branches.push(decodeBranch(body, servers))
-  return { gtrid, decidedAtMs, ...name, ...meta, branches }
+  return {
+    gtrid,
+    decidedAtMs,
+    ...(name === undefined ? undefined : { name }),
+    ...(meta === undefined ? undefined : { meta }),
+    branches,
+  }
 }
 
 function decodeBranch(body: ByteReader, servers: ServerNames): BranchRecord {
   const flags = decodeFlags(body, 7)
   const bqual = body.shortText()
-  const usual = parseBqual(bqual).participant
+  const usual = participantIn(bqual)
   const participant = (flags & 4) === 0 ? usual : body.shortText()
   if ((flags & 4) !== 0 && participant === usual) throw new MalformedError('a needless name')
-  const named = servers.at(body.u16())
-  if (named === undefined) throw new MalformedError('a branch names a server that is not there')
-  const timeline = named.timeline === undefined ? {} : { timeline: named.timeline }
-  const server = { server: named.server, startedAtMs: body.f64(), ...timeline }
-  const xid8 = (flags & 2) === 0 ? {} : { xid8: body.shortText() }
-  return { participant, bqual, server, ...xid8, marker: (flags & 1) === 1 }
+  const server = servers.identity(body.u16(), body.f64())
+  if (server === undefined) throw new MalformedError('a branch names a server that is not there')
+  const marker = (flags & 1) === 1
+  if ((flags & 2) === 0) return { participant, bqual, server, marker }
+  return { participant, bqual, server, xid8: body.shortText(), marker }
 }
 
 function decodeFlags(body: ByteReader, known: number): number {

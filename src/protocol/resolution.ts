@@ -12,7 +12,7 @@
  * taken, and is not in the list, has ended on its server, one way or the other.
  */
 import type { Incarnation, Xid } from '../xid.ts'
-import { parseBqual, parseGtrid } from '../xid.ts'
+import { parseGtrid, participantIn } from '../xid.ts'
 import type { BranchAnswer, BranchRecord } from './vocabulary.ts'
 
 /** A logged commit, as far as the plan needs it. */
@@ -108,7 +108,7 @@ export function resolveListed<L extends Listed>(
   if (standing === 'forgotten' && seen.decision(xid.gtrid) === undefined) {
     return { kind: 'orphan', branch, why: 'an incarnation that the log no longer keeps' }
   }
-  const { participant } = parseBqual(xid.bqual)
+  const participant = participantIn(xid.bqual)
   if (participant !== seen.participant) {
     const kind = seen.configured.has(participant) ? 'neighbour' : 'unconfigured'
     return { kind, branch, xid }

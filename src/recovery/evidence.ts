@@ -132,7 +132,9 @@ function branchOf(sight: Sight, { participant, resolution }: ResolvedPart): Insp
 export function apartOf(participant: string, resolution: ApartResolution): ApartBranch {
   const { kind, branch } = resolution
   const why = kind === 'orphan' ? `of ${resolution.why}` : WHY_APART[kind]
-  return { participant, ...asListed(branch), kind, why }
+  // One object each, and nothing in between: there may be tens of thousands.
+  const { id, preparedAtMs, owner } = branch
+  return { participant, id, kind, why, preparedAtMs, owner }
 }
 
 const WHY_APART: { readonly [K in Exclude<ApartKind, 'orphan'>]: string } = {

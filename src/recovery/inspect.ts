@@ -20,7 +20,7 @@ import type { PreparedBranch } from '../participant/participant.ts'
 import type { Registry } from '../participant/registry.ts'
 import { conclude } from '../protocol/outcome.ts'
 import { type Observation, resolve, resolveListed } from '../protocol/resolution.ts'
-import { sortedByBegin } from '../xid.ts'
+import { byBegin, participantIn } from '../xid.ts'
 import { apartOf, isApart, isOwn, type ResolvedPart, type Sight, transaction } from './evidence.ts'
 import { type HeuristicCommit, heuristicCommits } from './heuristic-commits.ts'
 import type {
@@ -30,7 +30,7 @@ import type {
   Inspection,
   Outline,
 } from './inspection.ts'
-import { type Look, type LookOptions, lookAtAll, meetAll } from './look.ts'
+import { type Look, type LookOptions, lookAtAll } from './look.ts'
 
 export interface InspectOptions extends LookOptions {
   /** Reads the log as it is at that moment. */
@@ -165,7 +165,7 @@ async function seeOnce(options: InspectOptions): Promise<Once> {
   const [before, looks] = await Promise.all([
     // While the servers put their lists together.
     marked.then((read) => read()),
-    Promise.all([meetAll(options), marked]).then(([met]) => lookAtAll(met, options)),
+    lookAtAll(options, marked),
   ])
   const liveAfter = options.live?.()
   const after = await options.readLog()
@@ -231,15 +231,25 @@ function unloggedOf({ pending }: Sight, seen: readonly Seen[]): Unlogged {
   const apart: ApartBranch[] = []
   for (const observation of seen) {
     for (const branch of observation.listed) {
+      if (isLogged(pending, observation, branch)) continue
       const resolution = resolveListed(observation, branch)
       if (isApart(resolution)) apart.push(apartOf(observation.participant, resolution))
       else if (resolution.kind === 'rollback' || resolution.kind === 'live') {
         const { gtrid } = resolution.xid
-        if (!pending.has(gtrid)) undecided.set(gtrid, earlier(undecided.get(gtrid), branch))
+        undecided.set(gtrid, earlier(undecided.get(gtrid), branch))
       }
     }
   }
   return { undecided, apart }
+}
+
+/** Whether the log speaks for the branch, whatever it says: less to ask than how it is resolved. */
+function isLogged(
+  pending: Sight['pending'],
+  { participant }: Seen,
+  { xid }: PreparedBranch,
+): boolean {
+  return xid !== undefined && pending.has(xid.gtrid) && participantIn(xid.bqual) === participant
 }
 
 function earlier(known: number | undefined, { preparedAtMs }: PreparedBranch): number | undefined {
@@ -324,7 +334,7 @@ function outlinesOf(
     const state = alone.has(gtrid) ? 'heuristic' : stateOf(sight, gtrid, sinceMs)
     outlines.push({ gtrid, state, sinceMs })
   }
-  return sortedByBegin(outlines)
+  return outlines.sort((a, b) => byBegin(a.gtrid, b.gtrid))
 }
 
 /** Of a transaction that is not over. */

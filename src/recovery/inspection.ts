@@ -101,8 +101,8 @@ export interface ApartBranch {
   readonly id: string
   readonly kind: ApartKind
   readonly why: string
-  readonly preparedAtMs?: number
-  readonly owner?: string
+  readonly preparedAtMs?: number | undefined
+  readonly owner?: string | undefined
 }
 
 export interface Inspection {
