@@ -5,6 +5,7 @@
  * never by value, and messages of its own errors pass `redact`.
  */
 import { existsSync } from 'node:fs'
+import { access, constants } from 'node:fs/promises'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { z } from 'zod'
@@ -74,7 +75,7 @@ const schema = z.object({
  */
 export async function loadConfig(cwd: string, file: string | undefined): Promise<LoadedConfig> {
   const path = file === undefined ? findConfig(cwd) : resolve(cwd, file)
-  if (!existsSync(path)) throw invalid(`there is no configuration ${path}`, CHECK_PATH)
+  await checkReadable(path)
   const parsed = schema.safeParse(await evaluate(path))
   if (!parsed.success) throw invalid(`${path}: ${describe(parsed.error)}`, exampleHint())
   const { log, participants, close } = parsed.data
@@ -88,7 +89,20 @@ export async function loadConfig(cwd: string, file: string | undefined): Promise
   }
 }
 
-const CHECK_PATH = 'See the path given with --config.'
+async function checkReadable(path: string): Promise<void> {
+  try {
+    await access(path, constants.R_OK)
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+    if (code === 'ENOENT' || code === 'ENOTDIR') {
+      throw invalid(`there is no configuration ${path}`, 'See the path given with --config.')
+    }
+    throw invalid(
+      `${path} cannot be read: ${messageOf(cause)}`,
+      'Run the command as the user of the application, or let this user read the file.',
+    )
+  }
+}
 
 function findConfig(cwd: string): string {
   for (const name of CONFIG_NAMES) {

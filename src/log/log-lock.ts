@@ -157,20 +157,31 @@ export async function identityOf(directory: string, files: FileSystem): Promise<
   }
 }
 
-/** The process that holds the directory's lock, when one does. Takes nothing. */
+/**
+ * The process that holds the directory's lock, when one does. Takes nothing.
+ *
+ * @throws UnanimousError LOG_UNREADABLE
+ */
 export async function readOwner(
   directory: string,
   files: FileSystem,
 ): Promise<LogOwner | undefined> {
-  const path = `${directory}/${LOCK_NAME}`
-  if ((await files.stat(path)) === undefined) return undefined
+  try {
+    if (!(await isLocked(`${directory}/${LOCK_NAME}`, files))) return undefined
+    return (await readOwnerFile(directory, files)) ?? UNKNOWN_OWNER
+  } catch (cause) {
+    throw asUnreadable(directory, cause)
+  }
+}
+
+async function isLocked(path: string, files: FileSystem): Promise<boolean> {
+  if ((await files.stat(path)) === undefined) return false
   const file = await files.open(path, 'read')
   try {
-    if (await file.lock('shared')) return undefined
+    return !(await file.lock('shared'))
   } finally {
     await file.close()
   }
-  return (await readOwnerFile(directory, files)) ?? UNKNOWN_OWNER
 }
 
 /** Turns what a file system throws into our error; our own errors pass. */
@@ -179,7 +190,7 @@ export function asUnreadable(directory: string, cause: unknown): unknown {
     return cause
   }
   return new UnanimousError('LOG_UNREADABLE', `${directory}: ${cause.message}`, {
-    hint: 'The process needs to read, write and create files in the log directory.',
+    hint: 'The process needs to read, write and create files in the log directory: run commands as the user of the application.',
     cause,
   })
 }

@@ -105,7 +105,7 @@ export class LogReader {
     if (name !== undefined && this.#last?.name === name) {
       return { name, owner: undefined, known: this.#last.snapshot }
     }
-    return { name, owner: await ownerOf(this.#directory, this.#files) }
+    return { name, owner: await readOwner(this.#directory, this.#files) }
   }
 
   async #readBytes(
@@ -131,15 +131,6 @@ async function newestName(directory: string, files: FileSystem): Promise<string 
     .filter((name) => segmentNumber(name) !== undefined)
     .toSorted()
     .at(-1)
-}
-
-/** Who holds it; what keeps the lock from being looked at shows when the log is read. */
-async function ownerOf(directory: string, files: FileSystem): Promise<LogOwner | undefined> {
-  try {
-    return await readOwner(directory, files)
-  } catch (cause) {
-    throw asUnreadable(directory, cause)
-  }
 }
 
 async function readSnapshot(

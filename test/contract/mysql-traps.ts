@@ -363,6 +363,22 @@ export const statements: readonly ContractCase[] = [
       assert.deepEqual(await branch.commit(), { kind: 'answered' })
     },
   ),
+  contract(
+    'E: mysql2 tells a query without a callback nothing of a lost connection; the list hears of it',
+    async ({ opened }) => {
+      await opened.participant.list()
+      opened.proxy.stall(true)
+      const listing = opened.participant.list()
+      const refused = assert.rejects(listing, { code: 'PARTICIPANT_UNREACHABLE' })
+      await pause(100)
+      const lostAt = performance.now()
+      opened.proxy.dropAll()
+      await refused
+      opened.proxy.stall(false)
+      assert.ok(performance.now() - lostAt < 10_000, 'it waited for its limit')
+    },
+    { answerMs: 30_000 },
+  ),
 ]
 
 /** As the application hears it, with the server's answer behind it. */

@@ -32,6 +32,8 @@ export interface CliProject {
   cli(...args: readonly string[]): Promise<CliResult>
   /** As on a terminal, with colours. */
   coloured(...args: readonly string[]): Promise<CliResult>
+  /** As a user whom permissions bind, the tests' own user too when that is root. */
+  bound(...args: readonly string[]): Promise<CliResult>
   /** Runs a program of the project. */
   node(...args: readonly string[]): Promise<CliResult>
   /** Starts the command line and leaves the rest to the caller. */
@@ -79,8 +81,9 @@ export async function cliProject(): Promise<CliProject> {
   await install(folder)
   await writeFile(join(folder, 'application.mjs'), APPLICATION)
 
-  const start = (args: readonly string[], env: NodeJS.ProcessEnv = NO_COLOURS): ChildProcess => {
-    const child = spawn(process.execPath, [...args], {
+  const run = (words: readonly string[], env: NodeJS.ProcessEnv = NO_COLOURS): ChildProcess => {
+    const [command = '', ...args] = words
+    const child = spawn(command, args, {
       cwd: folder,
       env: { ...process.env, NODE_OPTIONS: '', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -89,6 +92,8 @@ export async function cliProject(): Promise<CliProject> {
     child.once('exit', () => running.delete(child))
     return child
   }
+  const start = (args: readonly string[], env?: NodeJS.ProcessEnv): ChildProcess =>
+    run([process.execPath, ...args], env)
   const main = join(folder, 'node_modules/unanimous/dist/src/cli/main.js')
   return {
     folder,
@@ -96,6 +101,8 @@ export async function cliProject(): Promise<CliProject> {
     write: (name, text) => writeFile(join(folder, name), text),
     cli: (...args) => collect(start([main, ...args])),
     coloured: (...args) => collect(start([main, ...args], COLOURS)),
+    bound: (...args) =>
+      collect(run([...boundBy(process.getuid?.()), process.execPath, main, ...args])),
     node: (...args) => collect(start(args)),
     spawnCli: (...args) => start([main, ...args]),
     async crashAt(point) {
@@ -112,6 +119,11 @@ export async function cliProject(): Promise<CliProject> {
       return { pid: child.pid ?? 0, kill: () => kill(child) }
     },
   }
+}
+
+/** The superuser reads what it may not, unless these capabilities are taken from it (util-linux). */
+function boundBy(user: number | undefined): readonly string[] {
+  return user === 0 ? ['setpriv', '--bounding-set=-dac_override,-dac_read_search'] : []
 }
 
 async function install(folder: string): Promise<void> {

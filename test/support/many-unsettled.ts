@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { pathToFileURL } from 'node:url'
 import {
   type Connection,
@@ -24,6 +25,8 @@ import { nodeFileSystem } from '../../src/log/node-file-system.ts'
 import { openFileDecisionLog } from '../../src/log/open-log.ts'
 
 const PLACE = 'unanimous.test.many'
+/** How long a process may take that runs a command. */
+const PROCESS_MS = 60_000
 /** Connections that prepare. */
 const LANES = 16
 
@@ -102,8 +105,15 @@ export class Unsettled {
     const config = join(this.folder, 'process.config.mjs')
     await writeFile(config, processConfig(this.log, this.ledgerUrl, this.shopUrl))
     const main = join(ROOT, 'dist/src/cli/main.js')
-    const child = spawn(process.execPath, [main, ...args, '--config', config], { stdio: 'ignore' })
-    await once(child, 'exit')
+    const child = spawn(process.execPath, [main, ...args, '--config', config], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      timeout: PROCESS_MS,
+      killSignal: 'SIGKILL',
+    })
+    const [said, [, signal]] = await Promise.all([text(child.stderr), once(child, 'exit')])
+    if (signal === null) return
+    const took = `was ended by ${signal}, after ${PROCESS_MS / 1_000} s at most`
+    throw new Error(`unanimous ${args.join(' ')} ${took}; it said: ${said}`)
   }
 
   /** The listing queries alone, both at once, on connections that are there. */
