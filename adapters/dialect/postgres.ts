@@ -161,7 +161,7 @@ export function byHand(gid: string): ByHand {
 export function preparedBranches(
   row: Readonly<Record<string, string | null>> | undefined,
 ): readonly PreparedBranch[] {
-  const list = <T>(name: string): readonly T[] => JSON.parse(row?.[name] ?? '[]')
+  const list = <T>(name: string) => JSON.parse(row?.[name] ?? '[]') as readonly T[]
   const owners = list<string>('owners')
   const times = list<number>('times')
   return list<string>('gids').map((gid, at) =>
