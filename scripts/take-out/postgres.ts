@@ -247,8 +247,8 @@ export const POSTGRES_TAKE_OUTS: readonly TakeOut[] = [
         'A22',
         'the time, in ms',
         PG_SQL,
-        '(extract(epoch FROM prepared) * 1000)',
-        '(extract(epoch FROM prepared))',
+        "(date_part('epoch', prepared) * 1000)",
+        "(date_part('epoch', prepared))",
         'A: pg_prepared_xacts',
       ],
       [
