@@ -171,8 +171,8 @@ class Durations {
   #maxMs = 0
 
   add(ms: number): void {
-    const found = BUCKETS_MS.findIndex((bound) => ms <= bound)
-    const index = found < 0 ? BUCKETS_MS.length : found
+    let index = 0
+    while (ms > (BUCKETS_MS[index] ?? Number.POSITIVE_INFINITY)) index += 1
     this.#counts[index] = (this.#counts[index] ?? 0) + 1
     this.#count += 1
     this.#sumMs += ms

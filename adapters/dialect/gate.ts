@@ -202,10 +202,9 @@ export class Gate {
     return this.#stillRunning(`a transaction that was begun inside ${participant}`)
   }
 
-  /** Resolves when nothing runs any more, with what dooms the branch. */
-  async drain(): Promise<Refusal | undefined> {
-    if (this.#tail !== undefined) await this.#tail
-    return this.#doom
+  /** What dooms the branch, once nothing runs any more; at once when nothing does. */
+  drain(): Refusal | undefined | Promise<Refusal | undefined> {
+    return this.#tail === undefined ? this.#doom : this.#tail.then(() => this.#doom)
   }
 
   #refuseSealed(): void {

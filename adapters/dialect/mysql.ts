@@ -95,14 +95,16 @@ export interface LockWaits {
   readonly tableS: number
 }
 
+export interface WaitLimit {
+  readonly set: string
+  readonly restore: string
+}
+
 /**
  * Lets a session wait no longer than this, and gives it back its own waits; `undefined` when its own
  * are no longer. The servers know no such setting for one transaction.
  */
-export function limitWaits(
-  own: LockWaits,
-  seconds: number,
-): { readonly set: string; readonly restore: string } | undefined {
+export function limitWaits(own: LockWaits, seconds: number): WaitLimit | undefined {
   const waits = [
     ['innodb_lock_wait_timeout', own.rowS],
     ['lock_wait_timeout', own.tableS],

@@ -1,5 +1,5 @@
 /** What every driver is waited for, and how long: by callback, as all of them can be asked. */
-import { type Clock, errorOf, LATE, within } from '../../src/adapter.ts'
+import { type Clock, errorOf, LATE, type Seat, within } from '../../src/adapter.ts'
 
 /** Takes the answer, from a driver. */
 export type Done<T> = (cause: unknown, answer?: T) => void
@@ -21,25 +21,48 @@ export async function inTime<T>(
   throw new Error(`no answer within ${answerMs} ms`)
 }
 
-/** Takes a connection within the bound; one that arrives later goes straight back. */
-export function takeInTime<S extends { release(): void }>(
+/** A connection that was taken, and will go. */
+interface Taken {
+  release(): void
+  onceGone(call: () => void): void
+}
+
+/**
+ * Takes a connection within the bound; one that arrives later goes straight back. The seat is left when
+ * the connection has gone back, or when none came.
+ */
+export function takeInTime<S extends Taken>(
   clock: Clock,
   boundMs: number,
+  seat: Seat,
   take: (done: Done<S>) => void,
 ): Promise<S | typeof LATE> {
   return new Promise((resolve, reject) => {
     let late = false
     const expire = (): void => {
       late = true
+      seat.left()
       resolve(LATE)
     }
     const timer = clock.timer(boundMs, expire, true)
-    take((cause, session) => {
+    const none = (cause: unknown): void => {
       timer.clear()
-      if (session === undefined) reject(errorOf(cause))
-      else if (!late) resolve(session)
+      if (!late) seat.left()
+      reject(errorOf(cause))
+    }
+    const took: Done<S> = (cause, session) => {
+      if (session === undefined) return none(cause)
+      timer.clear()
       // Not here: a pool may give it to the next in its queue within this very call, and thousands may be late.
-      else queueMicrotask(() => session.release())
-    })
+      if (late) return queueMicrotask(() => session.release())
+      session.onceGone(() => seat.left())
+      seat.taken()
+      resolve(session)
+    }
+    try {
+      take(took)
+    } catch (cause) {
+      none(cause)
+    }
   })
 }

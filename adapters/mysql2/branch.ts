@@ -20,6 +20,7 @@ import {
   LATE,
   messageOf,
   type OnePhaseAnswer,
+  type Probed,
   type Refusal,
   type Settlement,
   type Vote,
@@ -31,7 +32,7 @@ import { fence, PATIENCE_MS, quiesce } from '../dialect/interrupt.ts'
 import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, NO_TABLE, provesNoEffect, refusalOf } from '../dialect/mysql-errors.ts'
 import { corePool, type MysqlHandle } from './driver-types.ts'
-import { enlist, type MysqlHome, notEnlisted, type Physical } from './enlist.ts'
+import { type Enlistment, enlist, type MysqlHome, notEnlisted, type Physical } from './enlist.ts'
 import { type FacadeHost, facade } from './facade.ts'
 import { hear } from './lease.ts'
 import type { Session } from './pool.ts'
@@ -118,9 +119,12 @@ export class MysqlBranch implements Branch<MysqlHandle> {
   }
 
   /** The server cannot tell: a branch is read-only if it was declared so, and the server held it to it. */
-  async probe(): Promise<'wrote' | 'read-only' | Refusal> {
-    const doomed = await this.#gate.drain()
-    return doomed ?? (this.#request.readOnly ? 'read-only' : 'wrote')
+  probe(): Probed | Promise<Probed> {
+    const wrote = this.#request.readOnly ? 'read-only' : 'wrote'
+    const drained = this.#gate.drain()
+    return drained instanceof Promise
+      ? drained.then((doomed) => doomed ?? wrote)
+      : (drained ?? wrote)
   }
 
   async vote(): Promise<Vote> {
@@ -182,19 +186,19 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     this.#leave('destroy')
   }
 
-  async #open(boundMs: number): Promise<void> {
-    const enlistment = {
+  #open(boundMs: number): Promise<void> {
+    const enlistment: Enlistment = {
       wanted: () => this.#state === 'new',
-      took: (session: Session) => {
+      took: (session) => {
         this.#session = session
       },
+      ready: ({ xid, physical }) => {
+        this.#xid = xid
+        this.#physical = physical
+        if (this.#state === 'new') this.#state = 'active'
+      },
     }
-    const begun = await this.#request.outside(() =>
-      enlist(this.#home, this.#request, boundMs, enlistment),
-    )
-    this.#xid = begun.xid
-    this.#physical = begun.physical
-    if (this.#state === 'new') this.#state = 'active'
+    return this.#request.outside(() => enlist(this.#home, this.#request, boundMs, enlistment))
   }
 
   /** Whether nothing of the branch runs any more, on a connection that lives. */

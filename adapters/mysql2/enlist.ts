@@ -10,7 +10,6 @@ import {
   errorOf,
   formatBqual,
   LATE,
-  type Seat,
   type ServerIdentity,
   type Settlement,
   TransactionError,
@@ -31,7 +30,8 @@ export interface Physical {
   readonly server: ServerIdentity
   /** `undefined` behind a proxy: the id would name somebody else's session. */
   readonly threadId: number | undefined
-  readonly waits: sql.LockWaits
+  /** What shortens its lock waits, and gives them back; `undefined` when they are short enough. */
+  readonly limit: sql.WaitLimit | undefined
   readonly flavour: sql.Flavour
   /** When it was last known to be open at both ends, by the monotonic clock. */
   heardMs: number
@@ -47,8 +47,6 @@ export interface MysqlHome {
   readonly poolSize: number
   /** How long an answer to a verb may take before the connection is given up, in ms. */
   readonly answerMs: number
-  /** How long a branch waits for a lock, in ms; 0: as its session does. */
-  readonly lockTimeoutMs: number
   contact(): Promise<Capabilities>
   /** Whether {@link contact} was made, and would say nothing new. */
   readonly isFit: boolean
@@ -73,6 +71,8 @@ export interface Enlistment {
   /** Whether the branch still wants a connection. */
   wanted(): boolean
   took(session: Session): void
+  /** Whoever speaks on it now speaks in the branch. */
+  ready(begun: Begun): void
 }
 
 export interface Begun {
@@ -90,7 +90,7 @@ export async function enlist(
   request: BranchRequest,
   boundMs: number,
   enlistment: Enlistment,
-): Promise<Begun> {
+): Promise<void> {
   const startedAt = home.clock.monotonic()
   const limitMs = Math.min(boundMs, 2 ** 31 - 1)
   const fail = (cause: unknown): never => {
@@ -98,9 +98,9 @@ export async function enlist(
   }
   const met = home.isFit || (await within(home.clock, limitMs, home.contact()).catch(fail))
   const leftMs = (): number => limitMs - (home.clock.monotonic() - startedAt)
-  const seat = met === LATE ? undefined : await request.seat(home.poolSize, leftMs())
-  const session =
-    seat === undefined ? LATE : await seated(seat, acquire(home, leftMs())).catch(fail)
+  const asked = met === LATE ? undefined : request.seat(home.poolSize, leftMs())
+  const seat = asked instanceof Promise ? await asked : asked
+  const session = seat === undefined ? LATE : await acquire(home, leftMs(), seat).catch(fail)
   if (session === LATE) {
     throw new TransactionError('ACQUIRE_TIMEOUT', `${home.name}: no connection in time`, {
       outcome: 'rolled-back',
@@ -116,50 +116,24 @@ export async function enlist(
   enlistment.took(session)
   try {
     const physical = home.known(session) ?? (await inTime(home, home.identify(session)))
-    return await prepareToBegin(home, session, physical, request)
+    const xid = { gtrid: request.gtrid, bqual: formatBqual(home.name, physical.threadId) }
+    openWith(session, physical, sql.begin(xid, request.isolation, request.readOnly))
+    // It may be open at one end only by now, and a statement of the application may take its time.
+    if (home.clock.monotonic() - physical.heardMs > home.answerMs) await session.begin()
+    enlistment.ready({ xid, physical })
   } catch (cause) {
     session.destroy(errorOf(cause))
     return fail(cause)
   }
 }
 
-async function prepareToBegin(
-  home: MysqlHome,
+function openWith(
   session: Session,
-  physical: Physical,
-  request: BranchRequest,
-): Promise<Begun> {
-  const xid = { gtrid: request.gtrid, bqual: formatBqual(home.name, physical.threadId) }
-  const statements = sql.begin(xid, request.isolation, request.readOnly)
-  const limit =
-    home.lockTimeoutMs === 0
-      ? undefined
-      : sql.limitWaits(physical.waits, Math.ceil(home.lockTimeoutMs / 1_000))
+  { limit, flavour }: Physical,
+  statements: readonly string[],
+): void {
   if (limit !== undefined) session.owes(limit.restore)
-  const all = limit === undefined ? statements : [limit.set, ...statements]
-  session.opens(all, physical.flavour)
-  // It may be open at one end only by now, and a statement of the application may take its time.
-  if (home.clock.monotonic() - physical.heardMs > home.answerMs) await session.begin()
-  return { xid, physical }
-}
-
-/** The seat is left when the connection goes back, or when none came. */
-async function seated(
-  seat: Seat,
-  acquiring: Promise<Session | typeof LATE>,
-): Promise<Session | typeof LATE> {
-  try {
-    const session = await acquiring
-    if (session === LATE) seat.left()
-    else {
-      session.onceGone(() => seat.left())
-      seat.taken()
-    }
-    return session
-  } catch (cause) {
-    seat.left()
-    throw cause
-  }
+  session.opens(limit === undefined ? statements : [limit.set, ...statements], flavour)
 }
 
 /** Nothing was begun, or nothing is left of it. */

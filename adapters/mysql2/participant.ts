@@ -141,7 +141,9 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
       rowS: Number(rows[0]?.['row_wait']),
       tableS: Number(rows[0]?.['table_wait']),
     }
-    const physical = { server, threadId, waits, flavour, heardMs: this.clock.monotonic() }
+    const limitS = Math.ceil(this.lockTimeoutMs / 1_000)
+    const limit = limitS === 0 ? undefined : sql.limitWaits(waits, limitS)
+    const physical = { server, threadId, limit, flavour, heardMs: this.clock.monotonic() }
     this.#physical.set(core, physical)
     return physical
   }

@@ -14,7 +14,7 @@
  *     known to have begun it, nothing more is said: outside of a branch a statement would commit by
  *     itself.
  */
-import { type Clock, errorOf, invariant, type LATE } from '../../src/adapter.ts'
+import { type Clock, errorOf, invariant, type LATE, type Seat } from '../../src/adapter.ts'
 import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, saysTransactionOpen } from '../dialect/mysql-errors.ts'
 import type { Patience } from '../dialect/patience.ts'
@@ -202,8 +202,9 @@ function send(connection: MysqlCore, text: string, done: Done<readonly Row[]>): 
 export function acquire(
   { pool, clock, patience }: Lender,
   boundMs: number,
+  seat: Seat,
 ): Promise<Session | typeof LATE> {
-  return takeInTime(clock, boundMs, (done) => {
+  return takeInTime(clock, boundMs, seat, (done) => {
     corePool(pool).getConnection((cause, connection) => {
       if (cause !== null && cause !== undefined) done(cause)
       else done(null, new Session(connection as MysqlPoolCore, patience))

@@ -19,6 +19,7 @@ import {
   type IsolationLevel,
   LATE,
   type OnePhaseAnswer,
+  type Probed,
   type Refusal,
   type Settlement,
   type Vote,
@@ -38,25 +39,23 @@ import {
 } from '../dialect/postgres-errors.ts'
 import { sameTags, saysNoId, xid8In } from './answers.ts'
 import type { PgHandle, PgResult } from './driver-types.ts'
-import { type Backend, enlist, notEnlisted, type PgHome, type Physical } from './enlist.ts'
+import {
+  type Backend,
+  type Enlistment,
+  enlist,
+  notEnlisted,
+  type PgHome,
+  type Physical,
+} from './enlist.ts'
 import { type FacadeHost, facade, speak } from './facade.ts'
-import { Observed, swallowed } from './observed.ts'
+import { connectionLost, Observed, swallowed } from './observed.ts'
 import type { Session } from './pool.ts'
 import { finishEitherWay, finishPrepared, quietRollback } from './settle.ts'
 
 type State = 'new' | 'active' | 'voting' | 'refused' | 'prepared' | 'uncertain' | 'ended'
 
-/** A listed error: the packet took no effect. */
-interface Refused {
-  readonly kind: 'refused'
-  readonly refusal: Refusal
-}
-
-/** Everything else: the connection is gone, and with it the answer. */
-interface Lost {
-  readonly kind: 'lost'
-  readonly refusal: Refusal
-}
+/** `refused`: a listed error, no effect was taken. `lost`: the connection is gone, and the answer with it. */
+type Failed = { kind: 'refused'; refusal: Refusal } | { kind: 'lost'; refusal: Refusal }
 
 /** Asked to finish what is not there, or what is being finished: that proves nothing. */
 const NOT_PREPARED: Settlement = { kind: 'unknown', cause: new Error('the branch is not prepared') }
@@ -131,8 +130,14 @@ export class PgBranch implements Branch<PgHandle> {
     return this.#gate.seal(because) ?? death ?? this.#observed.refusal()
   }
 
-  async probe(): Promise<'wrote' | 'read-only' | Refusal> {
-    const doomed = await this.#gate.drain()
+  probe(): Probed | Promise<Probed> {
+    const drained = this.#gate.drain()
+    if (drained === undefined && this.#observed.wrote) return 'wrote'
+    return this.#askWhetherItWrote(drained)
+  }
+
+  async #askWhetherItWrote(drained: ReturnType<Gate['drain']>): Promise<Probed> {
+    const doomed = await drained
     if (doomed !== undefined) return doomed
     if (this.#observed.wrote) return 'wrote'
     const answer = await this.#ask(sql.probe(this.#xid))
@@ -213,20 +218,22 @@ export class PgBranch implements Branch<PgHandle> {
     this.#leave('destroy')
   }
 
-  async #open(boundMs: number): Promise<void> {
-    const enlistment = {
+  #open(boundMs: number): Promise<void> {
+    const enlistment: Enlistment = {
       wanted: () => this.#state === 'new',
-      took: (session: Session) => {
+      took: (session) => {
         this.#session = session
       },
+      ready: ({ physical, backend, pooled }) => {
+        this.#physical = physical
+        this.#backend = backend
+        this.#pooled = pooled
+        if (this.#state === 'new') this.#state = 'active'
+      },
     }
-    const enlisted = await this.#request.outside(() =>
+    return this.#request.outside(() =>
       enlist(this.#home, this.#request, this.#xid, boundMs, enlistment),
     )
-    this.#physical = enlisted.physical
-    this.#backend = enlisted.backend
-    this.#pooled = enlisted.pooled
-    if (this.#state === 'new') this.#state = 'active'
   }
 
   /** The server's default, unless the transaction chose. */
@@ -273,9 +280,7 @@ export class PgBranch implements Branch<PgHandle> {
   }
 
   /** Sends a packet of ours while nothing of ours is prepared. */
-  async #ask(
-    text: string,
-  ): Promise<{ kind: 'results'; results: readonly PgResult[] } | Refused | Lost> {
+  async #ask(text: string): Promise<{ kind: 'results'; results: readonly PgResult[] } | Failed> {
     const session = this.#session
     if (session === undefined || session.lost !== undefined) {
       this.#state = 'refused'
@@ -291,7 +296,7 @@ export class PgBranch implements Branch<PgHandle> {
     }
   }
 
-  #failed(cause: unknown, asked: State): Refused | Lost {
+  #failed(cause: unknown, asked: State): Failed {
     const error = asPostgresError(cause)
     if (error !== undefined && provesNoEffect(error) && this.#state === asked) {
       this.#state = 'refused'
@@ -386,14 +391,5 @@ export class PgBranch implements Branch<PgHandle> {
   #working(): Session {
     if (this.#session === undefined || this.#state !== 'active') throw this.#because()
     return this.#session
-  }
-}
-
-function connectionLost(cause: unknown): Refusal {
-  return {
-    code: 'CONNECTION_LOST',
-    reason: `the connection was lost: ${cause instanceof Error ? cause.message : String(cause)}`,
-    retryable: true,
-    cause,
   }
 }

@@ -9,7 +9,6 @@ import {
   type Decision,
   errorOf,
   LATE,
-  type Seat,
   type ServerIdentity,
   type Settlement,
   TransactionError,
@@ -87,6 +86,8 @@ export interface Enlistment {
   /** Whether the branch still wants a connection. */
   wanted(): boolean
   took(session: Session): void
+  /** Whoever speaks on it now speaks in the branch. */
+  ready(begun: Begun): void
 }
 
 /**
@@ -100,7 +101,7 @@ export async function enlist(
   xid: Xid,
   boundMs: number,
   enlistment: Enlistment,
-): Promise<Begun> {
+): Promise<void> {
   const startedAt = home.clock.monotonic()
   const limitMs = Math.min(boundMs, 2 ** 31 - 1)
   const fail = (cause: unknown): never => {
@@ -108,9 +109,9 @@ export async function enlist(
   }
   const met = home.isFit || (await within(home.clock, limitMs, home.contact()).catch(fail))
   const leftMs = (): number => limitMs - (home.clock.monotonic() - startedAt)
-  const seat = met === LATE ? undefined : await request.seat(home.poolSize, leftMs())
-  const session =
-    seat === undefined ? LATE : await seated(seat, acquire(home, leftMs())).catch(fail)
+  const asked = met === LATE ? undefined : request.seat(home.poolSize, leftMs())
+  const seat = asked instanceof Promise ? await asked : asked
+  const session = seat === undefined ? LATE : await acquire(home, leftMs(), seat).catch(fail)
   if (session === LATE) {
     throw new TransactionError('ACQUIRE_TIMEOUT', `${home.name}: no connection in time`, {
       outcome: 'rolled-back',
@@ -127,21 +128,27 @@ export async function enlist(
   try {
     refuseOpenBlock(session)
     const physical = home.known(session) ?? (await inTime(home, home.identify(session)))
-    return await prepareToBegin(home, session, physical, request, xid)
+    openWith(home, session, physical, request, xid)
+    const { backend, heardMs } = physical
+    if (backend === undefined) enlistment.ready(await beginPooled(session, physical))
+    else {
+      // It may be open at one end only by now, and a statement of the application may take its time.
+      if (home.clock.monotonic() - heardMs > home.answerMs) await session.begin()
+      enlistment.ready({ physical, pooled: false, backend })
+    }
   } catch (cause) {
     session.destroy(errorOf(cause))
     return fail(cause)
   }
 }
 
-async function prepareToBegin(
+function openWith(
   home: PgHome,
   session: Session,
-  physical: Physical,
+  { backend, lockTimeoutMs: own }: Physical,
   request: BranchRequest,
   xid: Xid,
-): Promise<Begun> {
-  const { backend, lockTimeoutMs: own } = physical
+): void {
   const limited = home.lockTimeoutMs > 0 && !(own > 0 && own <= home.lockTimeoutMs)
   session.opens(
     sql.begin(xid, request.isolation, request.readOnly, {
@@ -149,12 +156,10 @@ async function prepareToBegin(
       asksBackend: backend === undefined,
     }),
   )
-  if (backend !== undefined) {
-    // It may be open at one end only by now, and a statement of the application may take its time.
-    if (home.clock.monotonic() - physical.heardMs > home.answerMs) await session.begin()
-    return { physical, pooled: false, backend }
-  }
-  // Behind a pooler only the block's own backend can be cancelled: it must be known from the start.
+}
+
+/** Behind a pooler only the block's own backend can be cancelled: it must be known from the start. */
+async function beginPooled(session: Session, physical: Physical): Promise<Begun> {
   const results = await session.begin()
   return { physical, pooled: true, backend: backendIn(results.at(-1)?.rows[0]) }
 }
@@ -163,25 +168,6 @@ function backendIn(row: Readonly<Record<string, unknown>> | undefined): Backend 
   const { pid, backend_at: backendAt, transaction_at: transactionAt } = row ?? {}
   if (typeof pid !== 'string' || typeof backendAt !== 'string') return undefined
   return typeof transactionAt === 'string' ? { pid, backendAt, transactionAt } : undefined
-}
-
-/** The seat is left when the connection goes back, or when none came. */
-async function seated(
-  seat: Seat,
-  acquiring: Promise<Session | typeof LATE>,
-): Promise<Session | typeof LATE> {
-  try {
-    const session = await acquiring
-    if (session === LATE) seat.left()
-    else {
-      session.onceGone(() => seat.left())
-      seat.taken()
-    }
-    return session
-  } catch (cause) {
-    seat.left()
-    throw cause
-  }
 }
 
 /** A block that an earlier borrower left open would be prepared together with ours. */

@@ -74,3 +74,12 @@ export function swallowed(cause: unknown): Refusal {
     cause,
   }
 }
+
+export function connectionLost(cause: unknown): Refusal {
+  return {
+    code: 'CONNECTION_LOST',
+    reason: `the connection was lost: ${messageOf(cause)}`,
+    retryable: true,
+    cause,
+  }
+}

@@ -10,7 +10,7 @@
  *  4. What begins a branch goes with whatever is said first, in one packet. If that is not known to
  *     have begun it, nothing more is said: without a BEGIN a statement would commit by itself.
  */
-import { type Clock, errorOf, invariant, type LATE } from '../../src/adapter.ts'
+import { type Clock, errorOf, invariant, type LATE, type Seat } from '../../src/adapter.ts'
 import type { Patience } from '../dialect/patience.ts'
 import { answerTo, type Done, takeInTime } from '../dialect/waiting.ts'
 import { AS_TEXT, type PgPool, type PgPoolClient, type PgResult } from './driver-types.ts'
@@ -161,8 +161,9 @@ export class Session {
 export function acquire(
   { pool, clock, patience }: Lender,
   boundMs: number,
+  seat: Seat,
 ): Promise<Session | typeof LATE> {
-  return takeInTime(clock, boundMs, (done) => {
+  return takeInTime(clock, boundMs, seat, (done) => {
     pool.connect((cause, client) => {
       if (client === undefined) done(cause ?? new Error('the pool gave no connection'))
       else done(null, new Session(client, patience))

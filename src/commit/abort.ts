@@ -24,10 +24,10 @@ export async function abortTransaction(
   tx.disarm()
   const obstacle = tx.seal()
   let committed = obstacle?.refusal.code === 'ENDED_BY_APPLICATION' ? obstacle : undefined
-  await context.failpoints('abort:before-decided')
+  if (!context.inert) await context.failpoints('abort:before-decided')
   const decided = await context.log.abort(tx.gtrid)
   invariant(decided === 'abort', `${tx.gtrid} is committed in the log and aborted by its owner`)
-  await context.failpoints('abort:before')
+  if (!context.inert) await context.failpoints('abort:before')
   let first = true
   const silent: string[] = []
   await Promise.all(
@@ -38,10 +38,10 @@ export async function abortTransaction(
       } else if (settlement.kind !== 'answered') silent.push(branch.participant)
       if (!first) return
       first = false
-      await context.failpoints('abort:after-first')
+      if (!context.inert) await context.failpoints('abort:after-first')
     }),
   )
-  await context.failpoints('abort:after-all')
+  if (!context.inert) await context.failpoints('abort:after-all')
   // In this order: recovery leaves a live transaction alone.
   tx.finish()
   for (const participant of silent) {

@@ -39,6 +39,8 @@ export interface CommitContext {
   readonly phases: Phases
   readonly clock: Clock
   readonly failpoints: Failpoints
+  /** Nobody stops at a failpoint: none is waited for, which would be a turn of the microtasks each. */
+  readonly inert: boolean
   readonly limits: Limits
   /** Why the coordinator must not decide any more; `undefined` while it may. */
   stopped(): UnanimousError | undefined

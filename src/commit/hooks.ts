@@ -12,6 +12,10 @@ export type HookOutcome = Extract<Outcome, 'committed' | 'rolled-back'>
 export class Hooks {
   readonly #hooks: { readonly on: HookOutcome; readonly hook: Hook }[] = []
 
+  get isEmpty(): boolean {
+    return this.#hooks.length === 0
+  }
+
   add(on: HookOutcome, hook: Hook): void {
     this.#hooks.push({ on, hook })
   }

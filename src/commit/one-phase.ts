@@ -30,7 +30,7 @@ export async function commitInOnePhase(
 ): Promise<void> {
   tx.proceed('one-phase')
   tx.disarm()
-  await context.failpoints('one-phase:before')
+  if (!context.inert) await context.failpoints('one-phase:before')
   const { participant } = branch
   const span = {
     gtrid: tx.gtrid,
@@ -40,7 +40,7 @@ export async function commitInOnePhase(
     onePhase: true,
   } as const
   const answer = await context.phases.ask('settle', span, () => answerInTime(context, tx, branch))
-  await context.failpoints('one-phase:after')
+  if (!context.inert) await context.failpoints('one-phase:after')
   const known = answer.kind === 'unknown' ? await proveAnswer(context, branch, answer) : answer
   switch (known.kind) {
     case 'committed':

@@ -10,7 +10,7 @@
  * prepares, only after the callback has returned.
  */
 import { messageOf, TransactionError } from '../errors.ts'
-import type { Branch } from '../participant/branch.ts'
+import type { Branch, Probed } from '../participant/branch.ts'
 import type { TransactionState } from '../protocol/transaction-state.ts'
 import { abortTransaction, callbackError, refusalError } from './abort.ts'
 import type { CommitContext } from './context.ts'
@@ -62,7 +62,7 @@ export class Running {
   static async begin(context: CommitContext, options: CheckedOptions): Promise<Running> {
     const running = new Running(context, options)
     try {
-      await context.failpoints('begin:done')
+      if (!context.inert) await context.failpoints('begin:done')
       return running
     } catch (cause) {
       throw await running.fail(cause)
@@ -178,8 +178,12 @@ async function commit(context: CommitContext, tx: Transaction): Promise<void> {
   const obstacle = tx.seal()
   if (obstacle !== undefined) throw refusalError(tx, obstacle.participant, obstacle.refusal)
   if (tx.rollbackOnly !== undefined) throw tx.rollbackOnly
-  const writers = await Promise.race([probe(tx), tx.aborted])
-  const readers = tx.enlisted.filter((branch) => !writers.includes(branch))
+  const branches = tx.enlisted
+  const asked = branches.map((branch) => branch.probe())
+  // Nobody else gets a turn where every branch knows at once.
+  const known = asked.every(isKnown) ? asked : await Promise.race([Promise.all(asked), tx.aborted])
+  const writers = writersOf(tx, branches, known)
+  const readers = branches.filter((branch) => !writers.includes(branch))
   if (writers.length > 0) tx.proceed('preparing')
   if (readers.length > 0) await Promise.race([endReadOnly(tx, readers), tx.aborted])
   const [only, second] = writers
@@ -193,14 +197,20 @@ async function commit(context: CommitContext, tx: Transaction): Promise<void> {
 }
 
 /** The branches that have written. */
-async function probe(tx: Transaction): Promise<readonly Branch[]> {
-  const found = await Promise.all(
-    tx.enlisted.map(async (branch) => ({ branch, answer: await branch.probe() })),
-  )
-  for (const { branch, answer } of found) {
-    if (typeof answer === 'object') throw refusalError(tx, branch.participant, answer)
-  }
-  return found.filter(({ answer }) => answer === 'wrote').map(({ branch }) => branch)
+function writersOf(
+  tx: Transaction,
+  branches: readonly Branch[],
+  known: readonly Probed[],
+): readonly Branch[] {
+  return branches.filter(({ participant }, at) => {
+    const answer = known[at]
+    if (typeof answer === 'object') throw refusalError(tx, participant, answer)
+    return answer === 'wrote'
+  })
+}
+
+function isKnown(answer: Probed | Promise<Probed>): answer is Probed {
+  return !(answer instanceof Promise)
 }
 
 /** Brings a failed transaction to its end and answers what the caller hears. */
@@ -268,6 +278,7 @@ async function report(
   error: TransactionError | undefined,
 ): Promise<void> {
   const outcome = error?.outcome ?? 'committed'
+  const { hooks } = tx.scope
   context.events.emit('transaction:ended', {
     gtrid: tx.gtrid,
     name: tx.options.name,
@@ -275,5 +286,5 @@ async function report(
     code: error?.code,
     durationMs: context.clock.monotonic() - tx.startedAt,
   })
-  await runHooks(context, tx.gtrid, tx.scope.hooks, outcome)
+  if (!hooks.isEmpty) await runHooks(context, tx.gtrid, hooks, outcome)
 }

@@ -115,7 +115,12 @@ export class Transaction implements Enclosing, LiveTransaction {
   }
 
   get holds(): boolean {
-    return !this.#sealed && (this.enlisted.length > 0 || this.#around?.holds === true)
+    return !this.#sealed && (this.#takesPart() || this.#around?.holds === true)
+  }
+
+  #takesPart(): boolean {
+    for (const branch of this.#branches.values()) if (branch.enlisted) return true
+    return false
   }
 
   /** Why it can only be rolled back although every branch could commit. */
@@ -292,16 +297,19 @@ export class Transaction implements Enclosing, LiveTransaction {
     return this.holds ? Math.min(acquireMs, leftMs) : leftMs
   }
 
-  async #seat(name: string, poolSize: number, boundMs: number): Promise<Seat | undefined> {
+  #seat(name: string, poolSize: number, boundMs: number): Seat | Promise<Seat | undefined> {
     if (this.#holds) return NO_SEAT
-    const { seats, clock } = this.#context
-    const claim = seats.claim(name, poolSize)
+    const claim = this.#context.seats.claim(name, poolSize)
     this.#claims.push(claim)
-    if (!claim.admitted && (await within(clock, boundMs, claim.whenAdmitted())) === LATE) {
-      claim.leave()
-      return undefined
-    }
-    return { taken: () => this.#hold(), left: () => claim.leave() }
+    const seat = { taken: () => this.#hold(), left: () => claim.leave() }
+    return claim.admitted ? seat : this.#waitFor(claim, seat, boundMs)
+  }
+
+  async #waitFor(claim: Claim, seat: Seat, boundMs: number): Promise<Seat | undefined> {
+    const admitted = await within(this.#context.clock, boundMs, claim.whenAdmitted())
+    if (admitted !== LATE) return seat
+    claim.leave()
+    return undefined
   }
 
   #hold(): void {

@@ -57,11 +57,11 @@ export async function commitInTwoPhases(
 ): Promise<void> {
   invariant(branches.length > 1, 'a single branch takes the one-phase path')
   await announce(context, tx, branches)
-  await context.failpoints('prepare:before')
+  if (!context.inert) await context.failpoints('prepare:before')
   const prepared = await Promise.race([vote(context, tx, branches), tx.aborted])
-  await context.failpoints('prepare:after-all')
+  if (!context.inert) await context.failpoints('prepare:after-all')
   await context.phases.run('decide', { gtrid: tx.gtrid }, () => decide(context, tx, prepared))
-  await context.failpoints('decide:after')
+  if (!context.inert) await context.failpoints('decide:after')
   await phaseTwo(context, tx, prepared)
 }
 
@@ -114,7 +114,7 @@ async function vote(
       }
       if (first) {
         first = false
-        await context.failpoints('prepare:after-first')
+        if (!context.inert) await context.failpoints('prepare:after-first')
       }
       invariant(branch.xid !== undefined, 'a prepared branch without an xid')
       return { branch, xid: branch.xid, evidence: answer.evidence }
@@ -144,7 +144,7 @@ async function decide(
   }
   tx.proceed('deciding')
   tx.disarm()
-  await context.failpoints('decide:before')
+  if (!context.inert) await context.failpoints('decide:before')
   const force = context.log.decide(commitRecord(context, tx, prepared))
   const decided = await within(context.clock, context.limits.forceMs, force).catch(
     (cause: unknown) => {
@@ -223,7 +223,7 @@ async function phaseTwo(
   const { gtrid } = tx
   tx.move('committing')
   context.settlements.follow(gtrid, prepared.map(branchRecord))
-  await context.failpoints('commit:before')
+  if (!context.inert) await context.failpoints('commit:before')
   const settled = settleAll(context, tx, prepared)
   const answers = await waitForAnswers(context, gtrid, prepared, settled)
   const conclusion = conclude(answers)
@@ -266,15 +266,15 @@ async function settleAll(
       const settlement = await commitPhase(context, tx, branch)
       if (first) {
         first = false
-        await context.failpoints('commit:after-first')
+        if (!context.inert) await context.failpoints('commit:after-first')
       }
       const answer = await context.settlements.answerOf(participant, xid, evidence, settlement)
-      await context.failpoints('commit:before-answered')
+      if (!context.inert) await context.failpoints('commit:before-answered')
       if (answer === undefined) silent.push(branch.participant)
       else context.settlements.answer(tx.gtrid, xid.bqual, answer, 'live')
     }),
   )
-  await context.failpoints('commit:after-all')
+  if (!context.inert) await context.failpoints('commit:after-all')
   // In this order: recovery leaves a live transaction alone.
   tx.finish()
   for (const participant of silent) {

@@ -3,6 +3,7 @@ import { createAmbient } from '../commit/ambient.ts'
 import type { CommitContext } from '../commit/context.ts'
 import { messageOf, UnanimousError } from '../errors.ts'
 import type { Events } from '../events.ts'
+import { noFailpoints } from '../failpoint.ts'
 import type { DecisionLog, LogOwner } from '../log/decision-log.ts'
 import { Announcements } from '../participant/announcements.ts'
 import { Budget, type BudgetOptions } from '../participant/budget.ts'
@@ -84,6 +85,7 @@ export function joinParts<P extends Participants>(
   })
   const context: CommitContext = {
     ...shared,
+    inert: failpoints === noFailpoints,
     markers,
     announcements: new Announcements(registry, log),
     ambient: createAmbient(),

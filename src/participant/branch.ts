@@ -48,9 +48,9 @@ export interface BranchRequest {
    *
    * @param poolSize - connections that the pool may open; `Infinity`: any number
    * @param boundMs - how long to wait, in ms
-   * @returns `undefined` when the time is over first
+   * @returns at once where nobody else waits; `undefined` when the time is over first
    */
-  seat(poolSize: number, boundMs: number): Promise<Seat | undefined>
+  seat(poolSize: number, boundMs: number): Seat | Promise<Seat | undefined>
   /**
    * Names of the savepoints around the caller, outermost first. The branch sets those that it does
    * not have before it runs the caller's statement. Each name is a plain SQL identifier.
@@ -70,6 +70,9 @@ export interface AmbientBranch<Handle = unknown> {
   /** Runs `work` outside of the ambient transaction. */
   outside<T>(work: () => T): T
 }
+
+/** What a branch knows of what it did. */
+export type Probed = 'wrote' | 'read-only' | Refusal
 
 export interface Branch<Handle = unknown> {
   readonly participant: string
@@ -101,9 +104,10 @@ export interface Branch<Handle = unknown> {
 
   /**
    * Whether the branch has written. Costs a round trip only where the server can tell and what was
-   * run leaves it possible that nothing was written. Answers a refusal when it cannot be learned.
+   * run leaves it possible that nothing was written. Answers a refusal when it cannot be learned; at
+   * once where nothing is to be waited for.
    */
-  probe(): Promise<'wrote' | 'read-only' | Refusal>
+  probe(): Probed | Promise<Probed>
 
   /** Phase one. */
   vote(): Promise<Vote>

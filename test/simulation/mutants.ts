@@ -528,9 +528,8 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '1',
     name: 'takes a writer for a reader',
     file: 'commit/run.ts',
-    find: "  return found.filter(({ answer }) => answer === 'wrote').map(({ branch }) => branch)",
-    replace:
-      "  return found.filter(({ answer }) => answer === 'wrote').map(({ branch }) => branch).slice(1)",
+    find: "    return answer === 'wrote'\n",
+    replace: "    return answer === 'wrote' && at > 0\n",
   },
   {
     rule: '2',

@@ -55,6 +55,7 @@ export function world(ledgerScript: Script = {}, shopScript: Script = {}) {
     phases: new Phases(systemClock),
     clock: systemClock,
     failpoints: noFailpoints,
+    inert: false,
     limits: LIMITS,
     stop: (cause) => stopped.push(cause),
     stopped: () => undefined,

@@ -178,7 +178,7 @@ describe('gate', () => {
     turn.closing()
     expect(gate.seal(sealed)).toBeUndefined()
     let drained = false
-    const draining = gate.drain().then(() => {
+    const draining = Promise.resolve(gate.drain()).then(() => {
       drained = true
     })
     await Promise.resolve()
