@@ -19,7 +19,7 @@ import {
   unknownParticipant,
 } from './commit/options.ts'
 import { retrying } from './commit/retry.ts'
-import { Running, runTransaction } from './commit/run.ts'
+import { Running } from './commit/run.ts'
 import { DRAIN_MS, refusal, shutDown } from './coordinator/drain.ts'
 import type { KnownOutcome, OpenTransaction, TransactionHandles } from './coordinator/handles.ts'
 import { liveHandlers } from './coordinator/live-requests.ts'
@@ -133,7 +133,7 @@ export class Coordinator<P extends Participants = Participants> {
       if (place === undefined || checked.propagation === 'new') {
         return await retrying(this.#parts.seams, checked, () => {
           this.#checkOpen()
-          return runTransaction(this.#parts.context, checked, run)
+          return Running.run(this.#parts.context, checked, run)
         })
       }
       return await joinTransaction(this.#parts.context, place, checked, run)

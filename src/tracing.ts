@@ -18,6 +18,7 @@
  */
 import { type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
 import type { Clock } from './clock.ts'
+import { TransactionError } from './errors.ts'
 import type { Decision, Outcome } from './protocol/vocabulary.ts'
 
 export type Phase = 'transaction' | 'prepare' | 'decide' | 'settle' | 'recover'
@@ -91,6 +92,11 @@ export class Phases {
     return this.#run(phase, span, work, undefined)
   }
 
+  /** Runs a transaction from its begin to its outcome; without a subscriber nobody writes that down. */
+  whole<T>(span: Span, work: () => Promise<T>): Promise<T> {
+    return this.#run('transaction', span, work, tellCommitted)
+  }
+
   /** Runs a phase in which a server answers; without a subscriber nobody writes down how. */
   ask<T extends Answer>(
     phase: 'prepare' | 'settle',
@@ -148,15 +154,27 @@ async function publish<T>(
   let result: { readonly value: T } | undefined
   // What is returned here would be published: it is the application's.
   await channel.tracePromise(async () => {
-    const value = await work(span)
-    learn?.(span, value)
-    result = { value }
+    try {
+      const value = await work(span)
+      learn?.(span, value)
+      result = { value }
+    } catch (cause) {
+      if (cause instanceof TransactionError) {
+        span.outcome = cause.outcome
+        span.code = cause.code
+      }
+      throw cause
+    }
   }, span)
   return (result as unknown as { readonly value: T }).value
 }
 
 interface Answer {
   readonly kind: string
+}
+
+function tellCommitted(span: Span): void {
+  span.outcome = 'committed'
 }
 
 function tellKind(span: Span, { kind }: Answer): void {

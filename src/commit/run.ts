@@ -20,29 +20,6 @@ import { runHooks } from './savepoint.ts'
 import { type Obstacle, Transaction } from './transaction.ts'
 import { commitInTwoPhases } from './two-phase.ts'
 
-/**
- * Runs `work` in a new global transaction and commits it.
- *
- * @throws TransactionError whenever the result is anything but "committed everywhere"
- */
-export async function runTransaction<T>(
-  context: CommitContext,
-  options: CheckedOptions,
-  work: (handles: object) => Promise<T> | T,
-): Promise<T> {
-  const running = await Running.begin(context, options)
-  return running.traced(async () => {
-    let value: T
-    try {
-      value = await runCallback(context, running.tx, work)
-    } catch (cause) {
-      throw await running.fail(cause)
-    }
-    await running.commit()
-    return value
-  })
-}
-
 /** A transaction that has begun, and its one end. */
 export class Running {
   readonly tx: Transaction
@@ -69,22 +46,24 @@ export class Running {
     }
   }
 
+  /**
+   * Runs `work` in a new global transaction, and commits it.
+   *
+   * @throws TransactionError whenever the result is anything but "committed everywhere"
+   */
+  static run<T>(
+    context: CommitContext,
+    options: CheckedOptions,
+    work: (handles: object) => Promise<T> | T,
+  ): Promise<T> {
+    const running = new Running(context, options)
+    return running.traced(() => running.#run(work))
+  }
+
   /** Runs the whole of it as one span. */
   traced<T>(work: () => Promise<T>): Promise<T> {
     const { gtrid, name } = this.tx
-    return this.#context.phases.run('transaction', { gtrid, name }, async (span) => {
-      try {
-        const value = await work()
-        span.outcome = 'committed'
-        return value
-      } catch (cause) {
-        if (cause instanceof TransactionError) {
-          span.outcome = cause.outcome
-          span.code = cause.code
-        }
-        throw cause
-      }
-    })
+    return this.#context.phases.whole({ gtrid, name }, work)
   }
 
   /** Resolves, or rejects, as it ends; for one that its caller ends. */
@@ -141,6 +120,24 @@ export class Running {
     else await this.#ending.catch(() => undefined)
   }
 
+  /** Calls `work`, and commits what it did. */
+  async #run<T>(work: (handles: object) => Promise<T> | T): Promise<T> {
+    const { tx } = this
+    const context = this.#context
+    let value: T
+    try {
+      if (!context.inert) await context.failpoints('begin:done')
+      const { scope, handles } = tx
+      value = await (tx.state === 'aborting'
+        ? tx.aborted
+        : Promise.race([context.ambient.run({ tx, scope }, async () => work(handles)), tx.aborted]))
+    } catch (cause) {
+      throw await this.fail(callbackError(context, tx, cause))
+    }
+    await this.commit()
+    return value
+  }
+
   #end(how: () => Promise<void>): Promise<void> {
     if (this.#ending === undefined) {
       this.#ending = this.#endOnce(how)
@@ -156,21 +153,6 @@ export class Running {
       throw await fail(this.#context, this.tx, cause)
     }
     await report(this.#context, this.tx, undefined)
-  }
-}
-
-async function runCallback<T>(
-  context: CommitContext,
-  tx: Transaction,
-  work: (handles: object) => Promise<T> | T,
-): Promise<T> {
-  if (tx.state === 'aborting') return tx.aborted
-  const { scope } = tx
-  const result = context.ambient.run({ tx, scope }, async () => work(tx.handles))
-  try {
-    return await Promise.race([result, tx.aborted])
-  } catch (cause) {
-    throw callbackError(context, tx, cause)
   }
 }
 

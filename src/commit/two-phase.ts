@@ -22,6 +22,7 @@ import {
 } from '../errors.ts'
 import { invariant } from '../invariant.ts'
 import type { CommitRecord } from '../log/decision-log.ts'
+import type { Unannounced } from '../participant/announcements.ts'
 import type { Branch } from '../participant/branch.ts'
 import { conclude } from '../protocol/outcome.ts'
 import type {
@@ -56,7 +57,9 @@ export async function commitInTwoPhases(
   branches: readonly Branch[],
 ): Promise<void> {
   invariant(branches.length > 1, 'a single branch takes the one-phase path')
-  await announce(context, tx, branches)
+  // Nothing is prepared yet.
+  const toldEach = context.announcements.ensure(branches.map(({ participant }) => participant))
+  if (toldEach !== undefined) await announce(tx, toldEach)
   if (!context.inert) await context.failpoints('prepare:before')
   const prepared = await Promise.race([vote(context, tx, branches), tx.aborted])
   if (!context.inert) await context.failpoints('prepare:after-all')
@@ -65,15 +68,12 @@ export async function commitInTwoPhases(
   await phaseTwo(context, tx, prepared)
 }
 
-/** Nothing is prepared yet: a participant that cannot be told refuses the transaction. */
+/** A participant that cannot be told refuses the transaction. */
 async function announce(
-  context: CommitContext,
   tx: Transaction,
-  branches: readonly Branch[],
+  toldEach: Promise<Unannounced | undefined>,
 ): Promise<void> {
-  const underWay = context.announcements.ensure(branches.map(({ participant }) => participant))
-  if (underWay === undefined) return
-  const failed = await Promise.race([underWay, tx.aborted])
+  const failed = await Promise.race([toldEach, tx.aborted])
   if (failed === undefined) return
   throw refusalError(tx, failed.participant, {
     code: 'PREPARE_REFUSED',
@@ -268,7 +268,8 @@ async function settleAll(
         first = false
         if (!context.inert) await context.failpoints('commit:after-first')
       }
-      const answer = await context.settlements.answerOf(participant, xid, evidence, settlement)
+      const told = context.settlements.answerOf(participant, xid, evidence, settlement)
+      const answer = told instanceof Promise ? await told : told
       if (!context.inert) await context.failpoints('commit:before-answered')
       if (answer === undefined) silent.push(branch.participant)
       else context.settlements.answer(tx.gtrid, xid.bqual, answer, 'live')

@@ -69,14 +69,15 @@ export class Settlements {
   }
 
   /**
-   * Reads a settlement of a branch that must be committed. `undefined`: not known yet, try again.
+   * Reads a settlement of a branch that must be committed: at once, unless it is to be proven.
+   * `undefined`: not known yet, try again.
    */
-  async answerOf(
+  answerOf(
     participant: Participant,
     xid: Xid,
     evidence: BranchEvidence,
     settlement: Settlement,
-  ): Promise<BranchAnswer | undefined> {
+  ): BranchAnswer | undefined | Promise<BranchAnswer | undefined> {
     switch (settlement.kind) {
       case 'answered':
         return 'committed'

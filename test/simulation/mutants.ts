@@ -556,7 +556,7 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '4',
     name: 'announces nobody to anybody',
     file: TWO_PHASE,
-    find: '  await announce(context, tx, branches)\n',
+    find: '  if (toldEach !== undefined) await announce(tx, toldEach)\n',
     replace: '',
   },
   {

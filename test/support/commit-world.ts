@@ -4,7 +4,7 @@ import { systemClock } from '../../src/clock.ts'
 import { createAmbient } from '../../src/commit/ambient.ts'
 import type { CommitContext, Limits } from '../../src/commit/context.ts'
 import { checkOptions, type TransactionOptions } from '../../src/commit/options.ts'
-import { runTransaction } from '../../src/commit/run.ts'
+import { Running } from '../../src/commit/run.ts'
 import { TransactionError } from '../../src/errors.ts'
 import { Events } from '../../src/events.ts'
 import { noFailpoints } from '../../src/failpoint.ts'
@@ -62,7 +62,7 @@ export function world(ledgerScript: Script = {}, shopScript: Script = {}) {
     nudge: (name) => nudged.push(name),
   }
   const run = <T>(work: (tx: Handles) => Promise<T>, options: TransactionOptions = {}) =>
-    runTransaction(context, checkOptions(options, new Set(['ledger', 'shop']), 5_000), (handles) =>
+    Running.run(context, checkOptions(options, new Set(['ledger', 'shop']), 5_000), (handles) =>
       work(handles as Handles),
     )
   const both = async (tx: Handles): Promise<string> => {

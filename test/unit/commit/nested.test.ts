@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import type { TransactionVerbs } from '../../../src/commit/handles.ts'
 import { joinTransaction } from '../../../src/commit/join.ts'
 import { checkOptions, type TransactionOptions } from '../../../src/commit/options.ts'
-import { Running, runTransaction } from '../../../src/commit/run.ts'
+import { Running } from '../../../src/commit/run.ts'
 import { TransactionError } from '../../../src/errors.ts'
 import { world as commitWorld } from '../../support/commit-world.ts'
 import type { FakeHandle } from '../../support/fake-participant.ts'
@@ -21,7 +21,7 @@ function world() {
     const checked = check(options)
     const asked = (handles: object) => work(handles as Tx)
     return place === undefined
-      ? runTransaction(context, checked, asked)
+      ? Running.run(context, checked, asked)
       : joinTransaction(context, place, checked, asked)
   }
   const pool = registry.get('ledger')?.ambientPool({
