@@ -51,11 +51,48 @@ export interface Turn {
   end(succeeded: boolean): void
 }
 
-interface Running {
+/** A statement of the application, or of ours in its stead, until it has returned. */
+class Running implements Turn {
   readonly savepoints: readonly string[]
   /** It ends only when the application has read or closed it. */
   readonly open: boolean
-  closing: boolean
+  isClosing = false
+  planned: Planned | undefined
+  readonly #onReturn: (self: Running) => void
+  #returned: Promise<void> | undefined
+  #tell: (() => void) | undefined
+
+  constructor(savepoints: readonly string[], open: boolean, onReturn: (self: Running) => void) {
+    this.savepoints = savepoints
+    this.open = open
+    this.#onReturn = onReturn
+  }
+
+  get instead(): Instead | undefined {
+    return this.planned?.instead
+  }
+
+  closing(): void {
+    this.isClosing = true
+  }
+
+  end(succeeded: boolean): void {
+    this.planned?.end(succeeded)
+    this.finish()
+  }
+
+  finish(): void {
+    this.#onReturn(this)
+    this.#tell?.()
+  }
+
+  /** Of one that has not returned yet; nobody asks for it where statements come one by one. */
+  returned(): Promise<void> {
+    this.#returned ??= new Promise((resolve) => {
+      this.#tell = resolve
+    })
+    return this.#returned
+  }
 }
 
 export class Gate {
@@ -64,8 +101,8 @@ export class Gate {
   readonly #running: Set<Running> = new Set()
   #opened: Promise<void> | undefined
   #isOpen = false
-  /** Resolves when everything that was asked has returned; `undefined` when it has. */
-  #tail: Promise<void> | undefined
+  /** When it has returned, so has everything that was asked; `undefined` when it has. */
+  #last: Running | undefined
   #because: (() => Error) | undefined
   #doom: Refusal | undefined
 
@@ -79,7 +116,7 @@ export class Gate {
 
   /** Whether a statement, or the begin that precedes it, has not returned yet. */
   get busy(): boolean {
-    for (const one of this.#running) if (!one.closing) return true
+    for (const one of this.#running) if (!one.isClosing) return true
     return false
   }
 
@@ -146,27 +183,18 @@ export class Gate {
     if (control !== undefined) this.#admit(client, control, open)
     this.#opened ??= this.#open()
     const issuer = { client, savepoints: this.#options.savepoints() }
-    const running = { savepoints: issuer.savepoints, open, closing: false }
-    const { before, finish } = this.#queue(running)
+    const before = this.#last
+    const running = this.#queue(issuer.savepoints, open)
     try {
-      if (before !== undefined) await before
+      if (before !== undefined) await before.returned()
       if (!this.#isOpen) await this.#opened
       this.#refuseSealed()
       if (issuer.savepoints.length > 0) await this.#setSavepoints(issuer.savepoints)
       if (control === undefined) this.#nesting.work(issuer)
-      const planned = control === undefined ? undefined : await this.#plan(issuer, control)
-      return {
-        instead: planned?.instead,
-        closing: () => {
-          running.closing = true
-        },
-        end: (succeeded) => {
-          planned?.end(succeeded)
-          finish()
-        },
-      }
+      else running.planned = await this.#plan(issuer, control)
+      return running
     } catch (cause) {
-      finish()
+      running.finish()
       throw cause
     }
   }
@@ -184,7 +212,7 @@ export class Gate {
   /** Ends a savepoint of the whole transaction, if the branch has it. */
   async endSavepoint(name: string, how: 'release' | 'rollback'): Promise<void> {
     const unread = [...this.#running].some(
-      (one) => one.open && !one.closing && one.savepoints.includes(name),
+      (one) => one.open && !one.isClosing && one.savepoints.includes(name),
     )
     if (!unread) return this.#endOwn(() => this.#nesting.endSavepoint(name, how), how)
     const refusal = this.#stillRunning('a result was neither read to its end nor closed')
@@ -204,7 +232,7 @@ export class Gate {
 
   /** What dooms the branch, once nothing runs any more; at once when nothing does. */
   drain(): Refusal | undefined | Promise<Refusal | undefined> {
-    return this.#tail === undefined ? this.#doom : this.#tail.then(() => this.#doom)
+    return this.#last === undefined ? this.#doom : this.#last.returned().then(() => this.#doom)
   }
 
   #refuseSealed(): void {
@@ -233,24 +261,17 @@ export class Gate {
     return opened
   }
 
-  #queue(running: Running): {
-    readonly before: Promise<void> | undefined
-    readonly finish: () => void
-  } {
-    const before = this.#tail
-    let pass = (): void => undefined
-    const done = new Promise<void>((resolve) => {
-      pass = resolve
-    })
-    const tail = before === undefined ? done : before.then(() => done)
-    this.#tail = tail
+  /** Whoever is queued waits for the one before, so that they return in order. */
+  #queue(savepoints: readonly string[], open: boolean): Running {
+    const running = new Running(savepoints, open, this.#onReturn)
+    this.#last = running
     this.#running.add(running)
-    const finish = (): void => {
-      this.#running.delete(running)
-      if (this.#tail === tail) this.#tail = undefined
-      pass()
-    }
-    return { before, finish }
+    return running
+  }
+
+  readonly #onReturn = (one: Running): void => {
+    this.#running.delete(one)
+    if (this.#last === one) this.#last = undefined
   }
 
   /** What can be said at once, in the order in which the application asks. */
@@ -309,9 +330,11 @@ export class Gate {
     how: 'release' | 'rollback' = 'rollback',
   ): Promise<void> {
     if (this.#opened === undefined) return
-    const { before, finish } = this.#queue({ savepoints: [], open: false, closing: true })
+    const before = this.#last
+    const running = this.#queue([], false)
+    running.closing()
     try {
-      await before
+      if (before !== undefined) await before.returned()
       await this.#opened
       const step = plan()
       if (step === undefined) return
@@ -322,7 +345,7 @@ export class Gate {
       if (how === 'rollback') this.#doomUnclean(cause)
       throw cause
     } finally {
-      finish()
+      running.finish()
     }
   }
 

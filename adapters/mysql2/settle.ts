@@ -55,19 +55,19 @@ export async function quietRollback(session: Asked, xid: Xid): Promise<boolean> 
 }
 
 /** Phase two on the branch's own connection, where 1397 does mean that the branch is gone. */
-export async function finishPrepared(
+export function finishPrepared(
   session: Asked,
   xid: Xid,
   verb: 'commit' | 'rollback',
 ): Promise<Settlement> {
-  try {
-    await session.ask(verb === 'commit' ? sql.commit(xid) : sql.rollback(xid))
-    return { kind: 'answered' }
-  } catch (cause) {
-    const error = asMysqlError(cause)
-    if (error?.errno === NOTA) return { kind: 'absent', cause }
-    return rolledBack(error, verb, cause) ?? { kind: 'unknown', cause }
-  }
+  return session.ask(verb === 'commit' ? sql.commit(xid) : sql.rollback(xid)).then(
+    () => ({ kind: 'answered' }),
+    (cause: unknown) => {
+      const error = asMysqlError(cause)
+      if (error?.errno === NOTA) return { kind: 'absent', cause }
+      return rolledBack(error, verb, cause) ?? { kind: 'unknown', cause }
+    },
+  )
 }
 
 const PAUSE_MS = 25

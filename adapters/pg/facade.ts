@@ -51,13 +51,13 @@ class BranchClient extends EventEmitter {
     if (isSubmittable(config)) return this.#submit(config, values, callback)
     const done = [values, callback, field(config, 'callback')].find(isCallback)
     const text = typeof config === 'string' ? config : field(config, 'text')
-    const answer = this.#host.gate.run(this.#client, text, (instead) =>
-      this.#noticing(() =>
+    const answer = this.#host.gate.run(this.#client, text, (instead) => {
+      const say = (): Promise<unknown> =>
         instead === undefined
           ? send(this.#host, text, config, values)
-          : sendInstead(this.#host, instead),
-      ),
-    )
+          : sendInstead(this.#host, instead)
+      return this.listenerCount('notice') === 0 ? say() : this.#noticing(say)
+    })
     if (done === undefined) return answer
     answer.then(
       (result) => process.nextTick(done, null, result),
@@ -89,7 +89,6 @@ class BranchClient extends EventEmitter {
 
   /** What the connection notices meanwhile is of this client's statement. */
   async #noticing<T>(ask: () => Promise<T>): Promise<T> {
-    if (this.listenerCount('notice') === 0) return ask()
     const { client } = this.#host.session()
     const inContext = keepContext()
     const tell = (notice: Error): void => inContext(() => void this.emit('notice', notice))
@@ -169,6 +168,8 @@ async function askFirst(
     try {
       return await first.answer
     } catch (cause) {
+      // As the driver does: from the socket's stack to that of whoever asked.
+      if (cause instanceof Error) Error.captureStackTrace(cause)
       if (first.begun()) throw cause
       if (isDriverFailure(cause)) throw session.lost === undefined ? cause : host.notBegun(cause)
       // It was said, and is to be said again: without it the statement would commit by itself.

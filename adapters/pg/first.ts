@@ -152,7 +152,7 @@ export function sendFirst(session: Session, config: unknown, values: unknown): F
   invariant(opening !== undefined, 'a first statement goes with what begins its branch')
   let resolve: (result: PgResult) => void
   let reject: (cause: Error) => void
-  const answered = new Promise<PgResult | readonly PgResult[]>((...settle) => {
+  const answer = new Promise<PgResult | readonly PgResult[]>((...settle) => {
     ;[resolve, reject] = settle
   })
   // Not set on the query afterwards: V8 makes a function that is assigned to a property old at once, and
@@ -165,12 +165,6 @@ export function sendFirst(session: Session, config: unknown, values: unknown): F
   if (typeof config === 'object' && config !== null && 'query_timeout' in config) {
     query.query_timeout = config.query_timeout
   }
-  const answer = answered.catch((cause: unknown) => {
-    const error = errorOf(cause)
-    // As the driver does: from the socket's stack to that of whoever asked.
-    Error.captureStackTrace(error)
-    throw error
-  })
   session.takeOpening()
   session.submit(query)
   return { answer, begun: () => query.begun }

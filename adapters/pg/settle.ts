@@ -38,7 +38,7 @@ export async function quietRollback(session: Asked): Promise<boolean> {
 }
 
 /** COMMIT PREPARED or ROLLBACK PREPARED. After `unknown` the connection is not to be used again. */
-export async function finishPrepared(
+export function finishPrepared(
   session: Asked,
   participant: string,
   xid: Xid,
@@ -48,13 +48,13 @@ export async function finishPrepared(
     decision === 'commit'
       ? [sql.commitPrepared(xid), 'COMMIT']
       : [sql.rollbackPrepared(xid), 'ROLLBACK']
-  try {
-    const [result] = await session.ask(text)
-    if (result?.command === tag) return { kind: 'answered' }
-    return { kind: 'unknown', cause: new Error(`${text} was answered by ${result?.command}`) }
-  } catch (cause) {
-    return settlementOf(participant, cause)
-  }
+  return session.ask(text).then(
+    ([result]) =>
+      result?.command === tag
+        ? { kind: 'answered' }
+        : { kind: 'unknown', cause: new Error(`${text} was answered by ${result?.command}`) },
+    (cause: unknown) => settlementOf(participant, cause),
+  )
 }
 
 /** How long a pooler may take to find a server connection before the other way is tried too, in ms. */
