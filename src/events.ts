@@ -96,17 +96,23 @@ export class Events {
   }
 
   emit<E extends CoordinatorEvent>(name: E, event: CoordinatorEventMap[E]): void {
-    this.#tell(name, 'the logger', () => this.#sink?.(name, event))
-    for (const listener of this.#listeners[name] ?? []) {
-      this.#tell(name, 'a listener', () => listener(event))
-    }
-  }
-
-  #tell(name: CoordinatorEvent, who: string, tell: () => void): void {
     try {
-      tell()
+      this.#sink?.(name, event)
     } catch (cause) {
-      process.emitWarning(`${who} threw at ${name}: ${messageOf(cause)}`, 'UnanimousWarning')
+      warn(name, 'the logger', cause)
+    }
+    const listeners = this.#listeners[name]
+    if (listeners === undefined) return
+    for (const listener of listeners) {
+      try {
+        listener(event)
+      } catch (cause) {
+        warn(name, 'a listener', cause)
+      }
     }
   }
+}
+
+function warn(name: CoordinatorEvent, who: string, cause: unknown): void {
+  process.emitWarning(`${who} threw at ${name}: ${messageOf(cause)}`, 'UnanimousWarning')
 }

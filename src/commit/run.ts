@@ -31,9 +31,9 @@ export class Running {
     this.#context = context
     this.tx = new Transaction(context, options)
     // Nobody may be waiting: a deadline must free the locks all the same.
-    this.tx.aborted
-      .catch((cause: unknown) => this.fail(cause))
-      .catch((late: unknown) => context.stop(late))
+    this.tx.aborted.catch((cause: unknown) => {
+      this.fail(cause).catch((late: unknown) => context.stop(late))
+    })
   }
 
   static async begin(context: CommitContext, options: CheckedOptions): Promise<Running> {
@@ -163,7 +163,9 @@ async function commit(context: CommitContext, tx: Transaction): Promise<void> {
   const branches = tx.enlisted
   const asked = branches.map((branch) => branch.probe())
   // Nobody else gets a turn where every branch knows at once.
-  const known = asked.every(isKnown) ? asked : await Promise.race([Promise.all(asked), tx.aborted])
+  const known = asked.every(isKnown)
+    ? asked
+    : await Promise.race([Promise.all(asked.map((one) => Promise.resolve(one))), tx.aborted])
   const writers = writersOf(tx, branches, known)
   const readers = branches.filter((branch) => !writers.includes(branch))
   if (writers.length > 0) tx.proceed('preparing')

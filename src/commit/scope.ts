@@ -14,7 +14,7 @@ export class Scope {
   readonly hooks: Hooks = new Hooks()
   readonly #outer: Scope | undefined
   #ended = false
-  #inner: Promise<void> = Promise.resolve()
+  #inner: Promise<void> | undefined
 
   /** @param outer - `undefined` for the whole transaction, which has no savepoint */
   constructor(name: string, outer: Scope | undefined) {

@@ -55,7 +55,7 @@ export class Transaction implements Enclosing, LiveTransaction {
   readonly gtrid: string
   readonly options: CheckedOptions
   readonly startedAt: number
-  /** Rejects when a deadline, a signal or a close aborts the transaction. */
+  /** Rejects when a deadline, a signal or a close aborts the transaction: whoever makes one listens to it. */
   readonly aborted: Promise<never>
   /** What the application holds as `tx`. */
   readonly handles: object
@@ -91,8 +91,6 @@ export class Transaction implements Enclosing, LiveTransaction {
     this.aborted = new Promise((_, reject) => {
       this.#reject = reject
     })
-    // Most transactions are never aborted, and then nobody waits for this promise at its end.
-    this.aborted.catch(() => undefined)
     this.handles = this.#handles(this.#verbs())
     this.#arm()
   }
