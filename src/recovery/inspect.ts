@@ -30,7 +30,7 @@ import type {
   Inspection,
   Outline,
 } from './inspection.ts'
-import { type Look, type LookOptions, lookAtAll } from './look.ts'
+import { type Look, type LookOptions, lookAtAll, meetAll } from './look.ts'
 
 export interface InspectOptions extends LookOptions {
   /** Reads the log as it is at that moment. */
@@ -162,11 +162,9 @@ interface Once extends Pick<Sight, 'looks' | 'after' | 'live'> {
 async function seeOnce(options: InspectOptions): Promise<Once> {
   const liveBefore = options.live?.()
   const marked = options.markLog?.() ?? readAtOnce(options)
-  const [before, looks] = await Promise.all([
-    // While the servers put their lists together.
-    marked.then((read) => read()),
-    lookAtAll(options, marked),
-  ])
+  const [met, read] = await Promise.all([meetAll(options), marked])
+  // The lists first: to read the log keeps this thread, while the servers put them together.
+  const [looks, before] = await Promise.all([lookAtAll(met, options), read()])
   const liveAfter = options.live?.()
   const after = await options.readLog()
   const isKnown = liveBefore !== undefined && liveAfter !== undefined

@@ -24,6 +24,9 @@ interface Trouble {
   readonly trouble: UnanimousError
 }
 
+/** A participant that was not asked, or could not be, or how to list it. */
+export type Meeting = Glance | Trouble | { readonly kind: 'not asked' }
+
 export type Look =
   | {
       readonly kind: 'listed'
@@ -34,34 +37,34 @@ export type Look =
   | Trouble
   | { readonly kind: 'not asked' }
 
-/**
- * Asks what they are, then what they have prepared.
- *
- * @param lists - no list is taken before it resolves; when it rejects, so does this
- */
-export async function lookAtAll(
-  options: LookOptions,
-  lists: Promise<unknown>,
-): Promise<ReadonlyMap<string, Look>> {
-  const { only, registry } = options
-  const look = async (participant: Participant): Promise<Look> => {
-    const { name } = participant
-    if (only !== undefined && only !== name) return { kind: 'not asked' }
-    const met = await answerOf(name, options, () => meet(participant, options))
-    await lists
-    if ('kind' in met) return met
-    const { server, markers } = met
-    const listed = await answerOf(name, options, () => met.list())
-    return 'kind' in listed ? listed : { kind: 'listed', server, markers, listed }
+/** Asks what they are. */
+export async function meetAll(options: LookOptions): Promise<ReadonlyMap<string, Meeting>> {
+  const { only, atAGlance = false, registry } = options
+  const meet = async (participant: Participant): Promise<Glance> => {
+    if (atAGlance && participant.glance !== undefined) return participant.glance()
+    const capabilities = await participant.contact()
+    return { ...capabilities, list: () => participant.list() }
   }
-  const looks = [...registry.values()].map(async (one) => [one.name, await look(one)] as const)
-  return new Map(await Promise.all(looks))
+  const met = [...registry.values()].map(async (one): Promise<readonly [string, Meeting]> => {
+    if (only !== undefined && only !== one.name) return [one.name, { kind: 'not asked' }]
+    return [one.name, await answerOf(one.name, options, () => meet(one))]
+  })
+  return new Map(await Promise.all(met))
 }
 
-async function meet(participant: Participant, { atAGlance = false }: LookOptions): Promise<Glance> {
-  if (atAGlance && participant.glance !== undefined) return participant.glance()
-  const capabilities = await participant.contact()
-  return { ...capabilities, list: () => participant.list() }
+/** Lists what they have prepared. */
+export async function lookAtAll(
+  meetings: ReadonlyMap<string, Meeting>,
+  options: LookOptions,
+): Promise<ReadonlyMap<string, Look>> {
+  const looks = [...meetings].map(async ([name, met]): Promise<readonly [string, Look]> => {
+    if ('kind' in met) return [name, met]
+    const { server, markers } = met
+    const listed = await answerOf(name, options, () => met.list())
+    if ('kind' in listed) return [name, listed]
+    return [name, { kind: 'listed', server, markers, listed }]
+  })
+  return new Map(await Promise.all(looks))
 }
 
 /** What a participant answers in its time, or why it did not. */
