@@ -11,9 +11,10 @@ import { createHash } from 'node:crypto'
 import { copyFile, readFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { z } from 'zod'
-import { type Counts, countsLine, parseCounts } from '../test/support/reporter.ts'
+import { type Counts, countsLine } from '../test/support/reporter.ts'
 import { cached } from '../test/support/servers/cache.ts'
-import { mustRun, runCommand, TOOLS } from './run-command.ts'
+import { mustRun, TOOLS } from './run-command.ts'
+import { runSuite } from './run-suite.ts'
 import { ROOT } from './source-tree.ts'
 
 const MANIFEST = join(ROOT, 'scripts', 'matrix', 'package.json')
@@ -46,15 +47,7 @@ async function testOn(
   const own = await mustRun(node, ['dist/src/cli/main.js', '--version'])
   console.log(`== node ${version}, unanimous ${own.stdout.trim()}`)
 
-  const vitest = join('node_modules', 'vitest', 'vitest.mjs')
-  const run = await runCommand(node, [vitest, 'run', ...filters], { env, live: true })
-  const counts = run.stdout
-    .split('\n')
-    .map(parseCounts)
-    .findLast((line) => line !== undefined)
-  if (counts === undefined) return { passed: 0, failed: 1, skipped: 0 }
-  // The exit code has the last word: a run that is not green never counts as one.
-  return { ...counts, failed: run.passed ? 0 : Math.max(counts.failed, 1) }
+  return await runSuite(node, filters, { env })
 }
 
 const releases = Object.keys(
