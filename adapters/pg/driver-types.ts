@@ -1,6 +1,6 @@
 /**
- * The part of `pg` that this adapter uses, by structure: any 8.x of the driver fits, and two copies
- * of it do not disturb each other.
+ * The part of `pg` that this adapter uses, by structure, so that two copies of the driver do not disturb
+ * each other.
  */
 import type { PoolClient } from 'pg'
 
@@ -33,8 +33,8 @@ export interface PgClient {
   removeListener(event: 'error' | 'notice', listener: (cause: Error) => void): unknown
   /** Absent in `pg-native`. */
   readonly connection?: { readonly stream: { destroy(): unknown } }
-  /** 'I' outside a transaction; pg >= 8.20. */
-  getTransactionStatus?(): string | null
+  /** 'I' outside a transaction. Absent before pg 8.21. */
+  readonly getTransactionStatus?: () => string | null
   /** From the server's greeting; a pooler invents it. */
   readonly processID?: number | null
 }

@@ -171,8 +171,11 @@ function backendIn(row: Readonly<Record<string, unknown>> | undefined): Backend 
 }
 
 /** A block that an earlier borrower left open would be prepared together with ours. */
-function refuseOpenBlock(session: Session): void {
-  const status = session.client.getTransactionStatus?.() ?? 'I'
+function refuseOpenBlock({ client }: Session): void {
+  if (client.getTransactionStatus === undefined) {
+    throw new Error('pg before 8.21 does not tell whether a connection is inside a transaction')
+  }
+  const status = client.getTransactionStatus() ?? 'I'
   if (status !== 'I') throw new Error('the pool handed out a connection inside a transaction')
 }
 

@@ -37,7 +37,10 @@ describe(`settings and privileges on ${SERVER}`, () => {
   })
 
   function participantAt(url: string, options: PostgresOptions = {}) {
-    const pool = new pg.Pool({ connectionString: url, max: 2 })
+    return participantOver(new pg.Pool({ connectionString: url, max: 2 }), options)
+  }
+
+  function participantOver(pool: pg.Pool, options: PostgresOptions = {}) {
     const participant = postgres(pool, options).create({
       name: 'ledger',
       clock: systemClock,
@@ -91,6 +94,19 @@ describe(`settings and privileges on ${SERVER}`, () => {
     await participant.close()
     expect(pool.listenerCount('error')).toBe(0)
     await pool.end()
+  })
+
+  test('a driver that cannot tell an open transaction is refused: pg before 8.21', async () => {
+    class Old extends pg.Client {}
+    Object.defineProperty(Old.prototype, 'getTransactionStatus', { value: undefined })
+    const pool = new pg.Pool({ connectionString: database.url, Client: Old })
+    const { branch } = participantOver(pool)
+    await expect(branch().handle.query('SELECT 1')).rejects.toMatchObject({
+      code: 'ENLIST_FAILED',
+      outcome: 'rolled-back',
+      cause: { message: expect.stringContaining('pg before 8.21') },
+    })
+    expect(pool.totalCount).toBe(0)
   })
 
   test('E: pool while server is down: a server that does not answer is unreachable', async () => {
