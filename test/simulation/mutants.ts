@@ -257,6 +257,10 @@ export const MUTANTS: readonly ProtocolMutant[] = [
       replace:
         '  const before = context.live.snapshot()\n  const decided = new Map(log.pending().map((each) => [each.record.gtrid, each]))\n',
     },
+    test: [
+      UNIT.pass,
+      'rule 5: a transaction that decides while the list is on its way is not taken for abandoned',
+    ],
   },
   {
     rule: '5',
