@@ -3,7 +3,7 @@
  *
  * @packageDocumentation
  */
-export { type Clock, LATE, sleep, systemClock, type Timer, within } from './clock.ts'
+export { type Clock, isPending, LATE, sleep, systemClock, type Timer, within } from './clock.ts'
 export {
   type ErrorCode,
   errorOf,

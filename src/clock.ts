@@ -49,6 +49,14 @@ export function sleep(clock: Clock, delayMs: number): Promise<void> {
   })
 }
 
+/**
+ * Whether an answer is still to come. Told by its `then`: what an async function answers is no instance
+ * of the class that a process may have put in the place of `Promise` (zone.js, Bluebird).
+ */
+export function isPending<T>(answer: T): answer is Extract<T, Promise<unknown>> {
+  return typeof answer === 'object' && answer !== null && 'then' in answer
+}
+
 /** What {@link within} answers when the time is over first. */
 export const LATE: unique symbol = Symbol('late')
 

@@ -17,6 +17,7 @@ import {
   type BranchRequest,
   errorOf,
   type IsolationLevel,
+  isPending,
   LATE,
   messageOf,
   type OnePhaseAnswer,
@@ -122,9 +123,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
   probe(): Probed | Promise<Probed> {
     const wrote = this.#request.readOnly ? 'read-only' : 'wrote'
     const drained = this.#gate.drain()
-    return drained instanceof Promise
-      ? drained.then((doomed) => doomed ?? wrote)
-      : (drained ?? wrote)
+    return isPending(drained) ? drained.then((doomed) => doomed ?? wrote) : (drained ?? wrote)
   }
 
   async vote(): Promise<Vote> {

@@ -8,6 +8,7 @@ import {
   type Clock,
   type Decision,
   errorOf,
+  isPending,
   LATE,
   type ServerIdentity,
   type Settlement,
@@ -110,7 +111,7 @@ export async function enlist(
   const met = home.isFit || (await within(home.clock, limitMs, home.contact()).catch(fail))
   const leftMs = (): number => limitMs - (home.clock.monotonic() - startedAt)
   const asked = met === LATE ? undefined : request.seat(home.poolSize, leftMs())
-  const seat = asked instanceof Promise ? await asked : asked
+  const seat = isPending(asked) ? await asked : asked
   const session = seat === undefined ? LATE : await acquire(home, leftMs(), seat).catch(fail)
   if (session === LATE) {
     throw new TransactionError('ACQUIRE_TIMEOUT', `${home.name}: no connection in time`, {

@@ -9,6 +9,7 @@
  * The order keeps every branch's locks until all work of all branches is done: a branch ends, or
  * prepares, only after the callback has returned.
  */
+import { isPending } from '../clock.ts'
 import { messageOf, TransactionError } from '../errors.ts'
 import type { Branch, Probed } from '../participant/branch.ts'
 import type { TransactionState } from '../protocol/transaction-state.ts'
@@ -194,7 +195,7 @@ function writersOf(
 }
 
 function isKnown(answer: Probed | Promise<Probed>): answer is Probed {
-  return !(answer instanceof Promise)
+  return !isPending(answer)
 }
 
 /** Brings a failed transaction to its end and answers what the caller hears. */

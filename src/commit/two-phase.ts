@@ -13,7 +13,7 @@
  * once a record has become impossible. Rule 2: a force that failed is in doubt. Rule 10: from the
  * hand-over on nothing turns back, and a force that is late answers `in-doubt`.
  */
-import { LATE, within } from '../clock.ts'
+import { isPending, LATE, within } from '../clock.ts'
 import {
   messageOf,
   TransactionError,
@@ -269,7 +269,7 @@ async function settleAll(
         if (!context.inert) await context.failpoints('commit:after-first')
       }
       const told = context.settlements.answerOf(participant, xid, evidence, settlement)
-      const answer = told instanceof Promise ? await told : told
+      const answer = isPending(told) ? await told : told
       if (!context.inert) await context.failpoints('commit:before-answered')
       if (answer === undefined) silent.push(branch.participant)
       else context.settlements.answer(tx.gtrid, xid.bqual, answer, 'live')

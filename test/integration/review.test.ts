@@ -10,7 +10,7 @@ import pg from 'pg'
 import { Coordinator } from 'unanimous'
 import { mysql } from 'unanimous/mysql2'
 import { postgres } from 'unanimous/pg'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, vi } from 'vitest'
 import { wireProxy } from '../../adapters/contract/wire-proxy.ts'
 import { Patience } from '../../adapters/dialect/patience.ts'
 import { acquire } from '../../adapters/pg/pool.ts'
@@ -290,4 +290,30 @@ it('a connection that comes too late for thousands goes from one to the next wit
   held.release()
   expect((await pool.query<{ n: number }>('select 1 as n')).rows).toEqual([{ n: 1 }])
   await pool.end()
+})
+
+it('a process with another Promise than that of its async functions tells answers from promises', async () => {
+  const shop = createPool({ uri: db.mysql.url, connectionLimit: 1 })
+  const bank = await open({ wallets: shop })
+  const before = await Promise.all([balanceOfAccount(), balanceOfWallet()])
+  class Other<T> extends Promise<T> {}
+  vi.stubGlobal('Promise', Other)
+  try {
+    const transfers = [1, 2, 3].map(() =>
+      bank.transaction(async (tx) => {
+        // The one connection has one seat: two of three wait for it.
+        await tx.wallets.query(EARN)
+        // Only the server knows whether this wrote.
+        await tx.accounts.query(`do $$ begin ${SPEND}; end $$`)
+      }),
+    )
+    for (const transfer of transfers) await transfer
+  } finally {
+    vi.unstubAllGlobals()
+  }
+  const after = await Promise.all([balanceOfAccount(), balanceOfWallet()])
+  expect(after).toEqual([(before[0] ?? 0) - 3, (before[1] ?? 0) + 3])
+  expect(await db.observer.inDoubt()).toEqual([])
+  await bank.close()
+  await shop.end()
 })

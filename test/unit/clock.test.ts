@@ -1,5 +1,16 @@
+import * as vm from 'node:vm'
 import { describe, expect, it } from 'vitest'
-import { LATE, sleep, systemClock, within } from '../../src/clock.ts'
+import { isPending, LATE, sleep, systemClock, within } from '../../src/clock.ts'
+
+it('sees what is still to come, of whatever class of promises it is', () => {
+  class Other<T> extends Promise<T> {}
+  expect([Promise.resolve(7), Other.resolve(7)].map(isPending)).toEqual([true, true])
+  const { promise }: { promise: object } = { promise: vm.runInNewContext('Promise.resolve(7)') }
+  expect(isPending(promise)).toBe(true)
+  expect(['wrote', undefined, null, 7, { code: 'CALLBACK_FAILED' }].map(isPending)).not.toContain(
+    true,
+  )
+})
 
 describe('waiting within a limit', () => {
   it('answers what the work answers, in time', async () => {
