@@ -317,3 +317,23 @@ it('a process with another Promise than that of its async functions tells answer
   await bank.close()
   await shop.end()
 })
+
+it('a driver that reads every answer its own way, as pg-native does, lists what is prepared', async () => {
+  const connect = async () => {
+    const client = new pg.Client(db.postgres.url)
+    await client.connect()
+    const query = client.query.bind(client) as (config: object) => Promise<pg.QueryResult>
+    return Object.assign(client, {
+      query: (config: object) => query({ ...config, types: pg.types }),
+    })
+  }
+  const warn = (): void => undefined
+  const accountsOf = postgres(accounts, { connect })
+  const participant = accountsOf.create({ name: 'accounts', clock: systemClock, warn })
+  await accounts.query("begin; prepare transaction 'of somebody'")
+  const listed = await participant.list()
+  await accounts.query("rollback prepared 'of somebody'")
+  expect(listed.map(({ id }) => id)).toEqual(['of somebody'])
+  expect(listed[0]?.preparedAtMs).toBeGreaterThan(Date.now() - 60_000)
+  await participant.close()
+})
