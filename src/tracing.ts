@@ -37,9 +37,9 @@ export interface Span {
   readonly onePhase?: boolean
   /** In `settle`. */
   readonly by?: 'live' | 'recovery'
-  /** In `transaction`, at its end. */
+  /** In `transaction`, at its end; in `decide`, where it fails. */
   outcome?: Outcome
-  /** Of the error, at the end of a transaction that has one. */
+  /** Of the error, where there is one beside `outcome`. */
   code?: string
   /** In `prepare` and `settle`, at the end: how the server answered. */
   answer?: string

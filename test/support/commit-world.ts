@@ -55,7 +55,10 @@ export function world(ledgerScript: Script = {}, shopScript: Script = {}) {
     phases: new Phases(systemClock),
     clock: systemClock,
     failpoints: noFailpoints,
-    inert: false,
+    // As the coordinator has it: what users run is what most tests run.
+    get inert() {
+      return this.failpoints === noFailpoints
+    },
     limits: LIMITS,
     stop: (cause) => stopped.push(cause),
     stopped: () => undefined,

@@ -16,6 +16,7 @@ import type {
   Participant,
   ParticipantDefinition,
   PreparedBranch,
+  Probed,
   Proof,
   Refusal,
   SeenMarker,
@@ -36,7 +37,7 @@ export const SERVER = { server: 'fake', startedAtMs: 1_000 }
 /** What a fake does where a test says nothing: the honest thing. */
 export interface Script {
   markers?: boolean
-  probe?: 'wrote' | 'read-only' | Refusal
+  probe?: Probed | Promise<Probed>
   obstacle?: Refusal
   /** `lost-prepared`: the server prepared, the answer never came. */
   vote?: 'prepared' | 'lost-prepared' | 'lost' | 'hang' | Refusal
@@ -258,7 +259,7 @@ class FakeBranch implements Branch<FakeHandle> {
     return this.#participant.script.obstacle
   }
 
-  async probe(): Promise<'wrote' | 'read-only' | Refusal> {
+  probe(): Probed | Promise<Probed> {
     return this.#participant.script.probe ?? 'wrote'
   }
 

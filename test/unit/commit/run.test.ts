@@ -259,7 +259,7 @@ describe('a transaction with fewer branches', () => {
   })
 
   it('commits a single writer in one phase after the read-only branch has ended', async () => {
-    const { run, both, trace } = world({ probe: 'read-only' })
+    const { run, both, trace } = world({ probe: Promise.resolve('read-only') })
     await run(both)
     expect(trace).toEqual(['ledger end', 'shop one-phase'])
   })
