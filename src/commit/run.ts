@@ -163,10 +163,11 @@ async function commit(context: CommitContext, tx: Transaction): Promise<void> {
   if (tx.rollbackOnly !== undefined) throw tx.rollbackOnly
   const branches = tx.enlisted
   const asked = branches.map((branch) => branch.probe())
+  let known: readonly Probed[]
   // Nobody else gets a turn where every branch knows at once.
-  const known = asked.every(isKnown)
-    ? asked
-    : await Promise.race([Promise.all(asked.map((one) => Promise.resolve(one))), tx.aborted])
+  if (asked.every(isKnown)) known = asked
+  else
+    known = await Promise.race([Promise.all(asked.map((one) => Promise.resolve(one))), tx.aborted])
   const writers = writersOf(tx, branches, known)
   const readers = branches.filter((branch) => !writers.includes(branch))
   if (writers.length > 0) tx.proceed('preparing')
