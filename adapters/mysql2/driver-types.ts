@@ -17,7 +17,12 @@ export interface MysqlCore {
   /** From the server's greeting; a proxy invents it. */
   readonly threadId: number | null
   readonly config: { readonly multipleStatements?: boolean; readonly queryFormat?: unknown }
-  readonly stream: { destroy(cause?: Error): unknown; ref?(): unknown; unref?(): unknown }
+  readonly stream: {
+    readonly destroyed?: boolean
+    destroy(cause?: Error): unknown
+    ref?(): unknown
+    unref?(): unknown
+  }
   on(event: 'error' | 'end', listener: (cause?: Error) => void): unknown
   removeListener(event: 'error' | 'end', listener: (cause?: Error) => void): unknown
   query(sql: unknown, done?: MysqlDone): MysqlCommand

@@ -9,7 +9,8 @@
  *     packet of the branch, they go just before the next borrower's statement, and nobody waits.
  *  4. After `destroy` nothing pending is awaited for the server's sake: mysql2's own destroy() only
  *     half-closes, so the socket is destroyed first, and with an error: without one mysql2 leaves
- *     what was pending unsettled for ever.
+ *     what was pending unsettled for ever. A socket that is closing already takes no error, and
+ *     mysql2 hears nothing of it once it was told to destroy: it is left to tell by itself.
  *  5. What begins a branch is said before anything else, or goes with it in one packet. If that is not
  *     known to have begun it, nothing more is said: outside of a branch a statement would commit by
  *     itself.
@@ -156,8 +157,11 @@ export class Session {
     this.#lost ??= cause
     if (this.#gone) return
     this.#gone = true
-    this.connection.stream.destroy(new Error(cause.message, { cause }))
-    this.connection.destroy()
+    const { stream } = this.connection
+    if (stream.destroyed !== true) {
+      stream.destroy(new Error(cause.message, { cause }))
+      this.connection.destroy()
+    }
     this.#whenGone()
   }
 }

@@ -111,7 +111,7 @@ export const DRIVER_TAKE_OUTS: readonly TakeOut[] = [
       'E16',
       'the hard close',
       MY_POOL,
-      'this.connection.stream.destroy(new Error(cause.message, { cause }))',
+      'stream.destroy(new Error(cause.message, { cause }))',
       '',
       'E: mysql2 connection.destroy()',
     ],

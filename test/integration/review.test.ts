@@ -3,9 +3,9 @@
  * named after its cause.
  */
 import { once } from 'node:events'
-import { type AddressInfo, createServer, connect as dial, type Server } from 'node:net'
+import { type AddressInfo, createServer, connect as dial, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createPool } from 'mysql2/promise'
+import { createPool, type RowDataPacket } from 'mysql2/promise'
 import pg from 'pg'
 import { Coordinator } from 'unanimous'
 import { mysql } from 'unanimous/mysql2'
@@ -278,6 +278,49 @@ it('a connection whose death arrives with its greeting does not end the process'
   await pool.end()
   proxy.close()
 })
+
+it.each([false, true])(
+  'a roll-back that meets a socket as it closes leaves no statement pending, with multipleStatements %s',
+  async (multipleStatements) => {
+    const server = new URL(db.mysql.url)
+    let closing = (): unknown => undefined
+    const stream = (): Socket => {
+      const socket = dial(Number(server.port), server.hostname)
+      // Node closes it right after this event, and tells of that in a later step of its loop.
+      socket.once('finish', () => process.nextTick(() => closing()))
+      return socket
+    }
+    const pool = createPool({ uri: server.href, multipleStatements, stream })
+    const bank = await open({ wallets: pool })
+    const tx = await bank.begin()
+    let rolledBack: Promise<unknown> | undefined
+    closing = () => {
+      rolledBack ??= tx.rollback()
+    }
+    const asked = Promise.allSettled([
+      tx.wallets.query('select sleep(20)'),
+      tx.wallets.query('select 1'),
+    ])
+    await killSleeping()
+    const told = await Promise.race([asked, sleep(5_000, 'pending')])
+    await rolledBack
+    const ended = { status: 'rejected', reason: { code: 'TRANSACTION_ENDED' } }
+    expect(told).toMatchObject([ended, ended])
+    await bank.close()
+    await pool.end()
+  },
+)
+
+/** Ends the session that sleeps, once it does. */
+async function killSleeping(): Promise<void> {
+  const sleeping = `select id as id from information_schema.processlist
+    where db = database() and id <> connection_id() and info like '%sleep(20)%'`
+  await vi.waitFor(async () => {
+    const [[found]] = await wallets.query<RowDataPacket[]>(sleeping)
+    expect(found).toBeDefined()
+    await wallets.query('kill ?', [found?.['id']])
+  })
+}
 
 it('a connection that comes too late for thousands goes from one to the next without filling the stack', async () => {
   const pool = new pg.Pool({ connectionString: db.postgres.url, max: 1 })
