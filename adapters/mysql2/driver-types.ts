@@ -37,6 +37,7 @@ export interface MysqlCommand {
   emit: (event: string, ...args: unknown[]) => boolean
   on(event: 'result' | 'error' | 'end', listener: (what?: unknown) => void): unknown
   once(event: 'end', listener: () => void): unknown
+  listenerCount(event: 'error'): number
   stream: (options?: object) => Readable
 }
 

@@ -117,6 +117,19 @@ export class Lease implements MysqlStatements {
       if (event === 'error') args[0] = this.#heard(args[0])
       return this.#inContext(() => emit.call(command, event, ...args))
     }
+    this.#tellEnd(command)
+  }
+
+  /** What ends the connection is told to it alone when a command has no callback. */
+  #tellEnd(command: MysqlCommand): void {
+    const core = this.#core
+    const tell = (cause?: Error): void => {
+      if (command.listenerCount('error') > 0) command.emit('error', cause)
+      command.emit('end')
+      this.release()
+    }
+    core.on('error', tell)
+    command.once('end', () => core.removeListener('error', tell))
   }
 
   #hearing(done: MysqlDone): MysqlDone {

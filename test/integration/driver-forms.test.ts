@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { PoolConnection } from 'mysql2'
+import type { PoolConnection, RowDataPacket } from 'mysql2'
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { openWorld } from '../support/ambient-world.ts'
@@ -157,6 +157,31 @@ describe('mysql2: execute on a connection, without a callback', () => {
     )
     expect((await world.ids())[1]).toEqual([1])
   })
+
+  it.each(['query', 'execute'] as const)(
+    'hears that its connection was lost, by %s, and so does what waits behind it',
+    async (form) => {
+      const asked = coordinator.transaction(() =>
+        connected(async (connection) => {
+          const [[self]] = await connection
+            .promise()
+            .query<RowDataPacket[]>('select connection_id() as id')
+          const command = connection[form]('select sleep(20)')
+          const lost = once(command, 'end').catch((cause: unknown) => cause)
+          const behind = connection
+            .promise()
+            .query('select 1')
+            .catch(() => undefined)
+          await sleep(100)
+          await world.plain.shop.query('kill ?', [self?.['id']])
+          const told = Promise.all([lost, behind]).then(([cause]) => cause)
+          throw await Promise.race([told, sleep(5_000, new Error('nobody was told'))])
+        }),
+      )
+      const { cause } = await refused(asked, { code: 'CALLBACK_FAILED', hint: false })
+      expect(cause).toMatchObject({ code: 'PROTOCOL_CONNECTION_LOST' })
+    },
+  )
 
   it('is refused after the end, as an event', async () => {
     let late: PoolConnection | undefined
