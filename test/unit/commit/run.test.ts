@@ -264,6 +264,19 @@ describe('a transaction with fewer branches', () => {
     expect(trace).toEqual(['ledger end', 'shop one-phase'])
   })
 
+  it.each([
+    ['at once', REFUSAL],
+    ['later', Promise.resolve(REFUSAL)],
+  ])(
+    'rolls back, with its reason, what a branch refuses that is asked whether it wrote: %s',
+    async (_when, probe) => {
+      const { run, both, trace } = world({ probe })
+      const error = await failure(run(both))
+      expect(error).toMatchObject({ code: 'PREPARE_REFUSED', outcome: 'rolled-back' })
+      expect(trace).toEqual(['log abort', 'ledger rollback', 'shop rollback'])
+    },
+  )
+
   it('decides nothing when every branch was read-only', async () => {
     const { run, both, trace } = world({ probe: 'read-only' }, { probe: 'read-only' })
     await run(both)
