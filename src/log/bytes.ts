@@ -6,6 +6,8 @@
 import { isUtf8 } from 'node:buffer'
 
 const MAX_ID_LENGTH = 64
+/** Of a text that may come again: a gtrid is longer, and never does. */
+const MAX_NAME_LENGTH = 32
 
 /** The bytes are not what an encoder of ours wrote. */
 export class MalformedError extends Error {
@@ -110,14 +112,41 @@ export class ByteWriter {
   }
 }
 
+/** Texts that come again and again, each made once: a log may name tens of thousands of branches. */
+export class Texts {
+  readonly #known: string[] = []
+
+  /** The text of these bytes, of which none is above 0x7f. */
+  ascii(bytes: Buffer, start: number, end: number): string {
+    if (end - start > MAX_NAME_LENGTH) return bytes.toString('latin1', start, end)
+    let place = end - start
+    for (let at = start; at < end; at += 1) place = (31 * place + (bytes[at] ?? 0)) & 0xff
+    const known = this.#known[place]
+    if (known !== undefined && isText(known, bytes, start, end)) return known
+    const text = bytes.toString('latin1', start, end)
+    this.#known[place] = text
+    return text
+  }
+}
+
+function isText(text: string, bytes: Buffer, start: number, end: number): boolean {
+  if (text.length !== end - start) return false
+  for (let at = start; at < end; at += 1) {
+    if (text.charCodeAt(at - start) !== bytes[at]) return false
+  }
+  return true
+}
+
 export class ByteReader {
   readonly #bytes: Buffer
+  readonly #texts: Texts
   readonly #end: number
   #position: number
 
   /** Reads from one position up to another one. */
-  constructor(bytes: Buffer, start = 0, end: number = bytes.length) {
+  constructor(bytes: Buffer, texts: Texts, start = 0, end: number = bytes.length) {
     this.#bytes = bytes
+    this.#texts = texts
     this.#position = start
     this.#end = end
   }
@@ -157,7 +186,7 @@ export class ByteReader {
   /** The next bytes, to be read by themselves. */
   part(count: number): ByteReader {
     const start = this.#pass(count)
-    return new ByteReader(this.#bytes, start, start + count)
+    return new ByteReader(this.#bytes, this.#texts, start, start + count)
   }
 
   get left(): number {
@@ -168,7 +197,7 @@ export class ByteReader {
   #text(length: number): string {
     const start = this.#pass(length)
     const end = start + length
-    if (this.#isAscii(start, end)) return this.#bytes.toString('latin1', start, end)
+    if (this.#isAscii(start, end)) return this.#texts.ascii(this.#bytes, start, end)
     if (!isUtf8(this.#bytes.subarray(start, end))) {
       throw new MalformedError('a text is not UTF-8')
     }

@@ -1,12 +1,13 @@
 /**
  * What a log directory holds, read whole: the newest segment alone says everything.
  */
-import { LogCorruptError, UnanimousError } from '../errors.ts'
-import { type FileSystem, readAll } from './file-system.ts'
-import { MAX_SEGMENT_BYTES } from './frame.ts'
+import { LogCorruptError } from '../errors.ts'
+import { type FileSystem, type OpenFile, readAll } from './file-system.ts'
+import { MAX_SEGMENT_BYTES, PAGE_BYTES } from './frame.ts'
 import { LogState } from './log-state.ts'
-import { type ReplayedBatch, type ReplayedSegment, replaySegment } from './replay.ts'
+import { type ReplayedBatch, type ReplayedSegment, replayInSteps } from './replay.ts'
 import { SPARE_NAME, segmentName, segmentNumber } from './segment-store.ts'
+import { changedSize, readInStretches, Stretch } from './stretch.ts'
 
 export interface LoadedDirectory {
   readonly state: LogState
@@ -18,8 +19,10 @@ export interface LoadedDirectory {
 export interface LoadedSegment {
   readonly path: string
   readonly number: number
-  readonly bytes: Buffer
+  readonly size: number
   readonly replayed: ReplayedSegment
+  /** What lies behind the last whole batch: all from `replayed.end` on. */
+  readonly tail: Buffer
 }
 
 /**
@@ -52,9 +55,13 @@ export async function loadDirectory(
   }
   const { name, number } = last
   const path = `${directory}/${name}`
-  const bytes = await readSegment(path, files)
-  const replayed = replaySegment(bytes, path, number, state, onBatch)
-  return { state, segments, newest: { path, number, bytes, replayed } }
+  return withSegment(path, files, async (file, size) => {
+    const stretch = new Stretch(size)
+    const steps = replayInSteps(stretch, path, number, state, onBatch)
+    const replayed = await readInStretches(file, path, stretch, steps)
+    const tail = stretch.bytes.subarray(replayed.end - stretch.origin * PAGE_BYTES)
+    return { state, segments, newest: { path, number, size, replayed, tail } }
+  })
 }
 
 /**
@@ -63,18 +70,26 @@ export async function loadDirectory(
  * @throws LogCorruptError
  * @throws UnanimousError LOG_UNREADABLE
  */
-export async function readSegment(path: string, files: FileSystem): Promise<Buffer> {
+export function readSegment(path: string, files: FileSystem): Promise<Buffer> {
+  return withSegment(path, files, async (file, size) => {
+    const bytes = await readAll(file, size)
+    if (bytes.length !== size) throw changedSize(path)
+    return bytes
+  })
+}
+
+async function withSegment<T>(
+  path: string,
+  files: FileSystem,
+  work: (file: OpenFile, size: number) => Promise<T>,
+): Promise<T> {
   const file = await files.open(path, 'read')
   try {
     const { size } = await file.stat()
     if (size > MAX_SEGMENT_BYTES) {
       throw new LogCorruptError(path, MAX_SEGMENT_BYTES, 'bytes beyond the largest segment')
     }
-    const bytes = await readAll(file, size)
-    if (bytes.length !== size) {
-      throw new UnanimousError('LOG_UNREADABLE', `${path} changed its size while it was read`)
-    }
-    return bytes
+    return await work(file, size)
   } finally {
     await file.close()
   }

@@ -79,13 +79,22 @@ export async function writeAll(
 /** Reads the whole file, of which the caller knows the size. */
 export async function readAll(file: OpenFile, size: number): Promise<Buffer> {
   const bytes = Buffer.allocUnsafe(size)
+  return bytes.subarray(0, await readInto(file, bytes, 0))
+}
+
+/** Fills the buffer from the position; answers how many bytes there were. */
+export async function readInto(
+  file: OpenFile,
+  buffer: Uint8Array,
+  position: number,
+): Promise<number> {
   let at = 0
-  while (at < size) {
-    const taken = await file.read(bytes.subarray(at), at)
+  while (at < buffer.length) {
+    const taken = await file.read(buffer.subarray(at), position + at)
     if (taken === 0) break
     at += taken
   }
-  return bytes.subarray(0, at)
+  return at
 }
 
 function dropBytes(buffers: readonly Uint8Array[], count: number): readonly Uint8Array[] {

@@ -88,6 +88,12 @@ export interface Frame extends FramePlace {
   readonly digest: Buffer
 }
 
+/** What both copies of a frame say, and whether both are as they were written. */
+export interface FramePair {
+  readonly frame: Frame
+  readonly intact: boolean
+}
+
 /** One copy's pages of a frame with that payload. */
 export function framePages(payloadBytes: number): number {
   return Math.ceil((PAYLOAD_START + payloadBytes) / PAGE_BYTES)
@@ -115,10 +121,10 @@ export function encodeHeader(header: Omit<SegmentHeader, 'digest' | 'version'>):
 /** What a header page says; `undefined` when it is not valid. Any version is answered. */
 export function decodeHeader(page: Buffer): SegmentHeader | undefined {
   if (page.length !== PAGE_BYTES || page.toString('latin1', 0, 8) !== HEADER_MAGIC) return undefined
-  const digest = page.subarray(8, HEADER_DIGEST_START)
-  if (!digestOf(page.subarray(HEADER_DIGEST_START)).equals(digest)) return undefined
+  const digest = digestOf(page.subarray(HEADER_DIGEST_START))
+  if (!digest.equals(page.subarray(8, HEADER_DIGEST_START))) return undefined
   const version = page.readUInt16LE(24)
-  if (version === FORMAT_VERSION && !isZero(page.subarray(HEADER_END))) return undefined
+  if (version === FORMAT_VERSION && !isZero(page, HEADER_END, PAGE_BYTES)) return undefined
   return {
     version,
     segmentBytes: page.readUInt32LE(28),
@@ -154,40 +160,57 @@ export function sealFrame(
   return { bytes: target.subarray(0, pages * PAGE_BYTES), digest }
 }
 
-/** The valid copy of a frame at the page of a segment, whatever its number and chain. */
-export function decodeCopy(segment: Buffer, page: number, salt: string): Frame | undefined {
+/**
+ * The valid copy of a frame at a page, whatever its number and chain.
+ *
+ * @param segment - or a stretch of it, from its page `origin` on; `page` is counted from there
+ */
+export function decodeCopy(
+  segment: Buffer,
+  page: number,
+  salt: string,
+  origin = 0,
+): Frame | undefined {
   const at = page * PAGE_BYTES
   if (at + PAGE_BYTES > segment.length) return undefined
   if (segment.readUInt32LE(at + 16) !== FRAME_MAGIC) return undefined
   const pages = segment.readUInt32LE(at + 40)
   if (pages === 0 || at + pages * PAGE_BYTES > segment.length) return undefined
-  const frame = decodePages(segment.subarray(at, at + pages * PAGE_BYTES), salt)
+  const frame = decodePages(segment, at, at + pages * PAGE_BYTES, salt)
   if (frame === undefined) return undefined
-  return page === frame.firstPage || page === frame.firstPage + pages ? frame : undefined
+  const here = origin + page
+  return here === frame.firstPage || here === frame.firstPage + pages ? frame : undefined
+}
+
+/** How many pages the copy at a page says that it has: anything where there is none, 0 behind the end. */
+export function claimedPages(segment: Buffer, page: number): number {
+  const at = page * PAGE_BYTES + 40
+  return at + 4 > segment.length ? 0 : segment.readUInt32LE(at)
 }
 
 /**
  * The frame that begins at the page, from its first copy, its second one, or both put together.
- * `intact` tells whether both copies are as they were written.
+ * Only of an intact one a stretch says as much as the whole segment. See {@link decodeCopy}.
  */
 export function decodePair(
   segment: Buffer,
   page: number,
   salt: string,
   maxPages: number,
-): { frame: Frame; intact: boolean } | undefined {
-  const first = decodeCopy(segment, page, salt)
-  if (first !== undefined && first.firstPage === page) {
+  origin = 0,
+): FramePair | undefined {
+  const first = decodeCopy(segment, page, salt, origin)
+  if (first !== undefined && first.firstPage === origin + page) {
     const start = page * PAGE_BYTES
     const length = first.pages * PAGE_BYTES
-    const second = segment.subarray(start + length, start + 2 * length)
-    return { frame: first, intact: second.equals(segment.subarray(start, start + length)) }
+    return { frame: first, intact: isRepeated(segment, start, length) }
   }
   for (let pages = 1; pages <= maxPages; pages += 1) {
-    const second = decodeCopy(segment, page + pages, salt)
-    if (second !== undefined && second.firstPage === page) return { frame: second, intact: false }
+    const second = decodeCopy(segment, page + pages, salt, origin)
+    if (second !== undefined && second.firstPage === origin + page)
+      return { frame: second, intact: false }
   }
-  const merged = decodeMerged(segment, page, salt, maxPages)
+  const merged = decodeMerged(segment, page, salt, maxPages, origin)
   return merged === undefined ? undefined : { frame: merged, intact: false }
 }
 
@@ -233,15 +256,16 @@ function decodeMerged(
   page: number,
   salt: string,
   maxPages: number,
+  origin: number,
 ): Frame | undefined {
   const start = page * PAGE_BYTES
-  for (const pages of claimedPages(segment, page, maxPages)) {
+  for (const pages of claims(segment, page, maxPages, origin)) {
     const length = pages * PAGE_BYTES
     const first = segment.subarray(start, start + length)
     const second = segment.subarray(start + length, start + 2 * length)
     const frame = mergeCopies(first, second, (merged) => {
-      const valid = decodePages(merged, salt)
-      return valid !== undefined && valid.firstPage === page ? valid : undefined
+      const valid = decodePages(merged, 0, merged.length, salt)
+      return valid !== undefined && valid.firstPage === origin + page ? valid : undefined
     })
     if (frame !== undefined) return frame
   }
@@ -249,44 +273,54 @@ function decodeMerged(
 }
 
 /** How many pages a copy may have, by the remains of either head. */
-function claimedPages(segment: Buffer, page: number, maxPages: number): number[] {
-  const claims: number[] = []
+function claims(segment: Buffer, page: number, maxPages: number, origin: number): number[] {
+  const found: number[] = []
   for (let distance = 0; distance <= maxPages; distance += 1) {
     const at = (page + distance) * PAGE_BYTES
     if (at + PAGE_BYTES > segment.length) break
     if (segment.readUInt32LE(at + 16) !== FRAME_MAGIC) continue
-    const pages = segment.readUInt32LE(at + 40)
-    const isHere = segment.readUInt32LE(at + 36) === page && (distance === 0 || distance === pages)
+    const pages = claimedPages(segment, page + distance)
+    const firstPage = segment.readUInt32LE(at + 36)
+    const isHere = firstPage === origin + page && (distance === 0 || distance === pages)
     const fits = pages >= 1 && pages <= maxPages
-    if (isHere && fits && (page + 2 * pages) * PAGE_BYTES <= segment.length) claims.push(pages)
+    if (isHere && fits && (page + 2 * pages) * PAGE_BYTES <= segment.length) found.push(pages)
   }
-  return claims
+  return found
 }
 
-/** The frame that fills exactly these pages. */
-function decodePages(pages: Buffer, salt: string): Frame | undefined {
-  if (pages.readUInt32LE(16) !== FRAME_MAGIC) return undefined
-  if (pages.toString('hex', 20, 28) !== salt) return undefined
-  const count = pages.readUInt32LE(40)
-  const payloadBytes = pages.readUInt32LE(44)
-  if (count * PAGE_BYTES !== pages.length || framePages(payloadBytes) !== count) return undefined
-  const end = PAYLOAD_START + payloadBytes
-  const digest = pages.subarray(0, DIGEST_BYTES)
-  if (!digestOf(pages.subarray(DIGEST_BYTES, end)).equals(digest)) return undefined
-  if (!isZero(pages.subarray(end))) return undefined
+/** The frame that fills exactly the pages from one byte up to another. */
+function decodePages(bytes: Buffer, start: number, end: number, salt: string): Frame | undefined {
+  if (bytes.readUInt32LE(start + 16) !== FRAME_MAGIC) return undefined
+  if (bytes.toString('hex', start + 20, start + 28) !== salt) return undefined
+  const count = bytes.readUInt32LE(start + 40)
+  const payloadBytes = bytes.readUInt32LE(start + 44)
+  if (count * PAGE_BYTES !== end - start || framePages(payloadBytes) !== count) return undefined
+  const payloadStart = start + PAYLOAD_START
+  const payloadEnd = payloadStart + payloadBytes
+  const digest = digestOf(bytes.subarray(start + DIGEST_BYTES, payloadEnd))
+  if (digest.compare(bytes, start, start + DIGEST_BYTES) !== 0) return undefined
+  if (!isZero(bytes, payloadEnd, end)) return undefined
   return {
     salt,
-    batch: pages.readDoubleLE(28),
-    firstPage: pages.readUInt32LE(36),
-    chain: pages.subarray(48, PAYLOAD_START),
+    batch: bytes.readDoubleLE(start + 28),
+    firstPage: bytes.readUInt32LE(start + 36),
+    chain: bytes.subarray(start + 48, payloadStart),
     pages: count,
-    payload: pages.subarray(PAYLOAD_START, end),
+    payload: bytes.subarray(payloadStart, payloadEnd),
     digest,
   }
 }
 
-function isZero(bytes: Buffer): boolean {
-  return bytes.equals(NO_PADDING.subarray(0, bytes.length))
+// By place, and not by views: there may be thousands of frames, and a view costs more than what is asked of it.
+function isZero(bytes: Buffer, start: number, end: number): boolean {
+  return bytes.compare(NO_PADDING, 0, end - start, start, end) === 0
+}
+
+/** Whether the bytes behind these are the same again. */
+function isRepeated(bytes: Buffer, start: number, length: number): boolean {
+  const middle = start + length
+  const end = middle + length
+  return end <= bytes.length && bytes.compare(bytes, middle, end, start, middle) === 0
 }
 
 function digestOf(bytes: Buffer): Buffer {

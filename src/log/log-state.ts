@@ -33,15 +33,28 @@ export interface DatedDecision extends PendingDecision {
   readonly answeredAtMs: ReadonlyMap<string, number>
 }
 
-interface Pending extends DatedDecision {
-  answers: ReadonlyMap<string, BranchAnswer>
-  answeredAtMs: ReadonlyMap<string, number>
-  /** Bytes of its records in a checkpoint, an answer of every branch included. */
-  readonly bytes: number
-}
-
 const NO_ANSWERS: ReadonlyMap<string, BranchAnswer> = new Map()
 const NO_TIMES: ReadonlyMap<string, number> = new Map()
+
+class Pending implements DatedDecision {
+  readonly record: CommitRecord
+  answers: ReadonlyMap<string, BranchAnswer> = NO_ANSWERS
+  answeredAtMs: ReadonlyMap<string, number> = NO_TIMES
+  /** Bytes of its records in a checkpoint, an answer of every branch included. */
+  readonly bytes: number
+  /** Private: logs that hold the same are alike, wherever it lies. */
+  readonly #offset: number | undefined
+
+  constructor(record: CommitRecord, bytes: number, offset: number | undefined) {
+    this.record = record
+    this.bytes = bytes
+    this.#offset = offset
+  }
+
+  get offset(): number | undefined {
+    return this.#offset
+  }
+}
 
 export class LogState {
   logId = ''
@@ -58,8 +71,12 @@ export class LogState {
     this.#keepIncarnations = keepIncarnations
   }
 
-  /** Takes in a record of which the encoded form has that many bytes. */
-  apply(record: LogRecord, bytes: number): void {
+  /**
+   * Takes in a record of which the encoded form has that many bytes.
+   *
+   * @param offset - where its batch begins, when it is read from a segment
+   */
+  apply(record: LogRecord, bytes: number, offset?: number): void {
     switch (record.type) {
       case 'checkpoint':
         this.#checkpoint(record)
@@ -71,7 +88,7 @@ export class LogState {
         this.#servers.add(record)
         return
       case 'commit':
-        this.#commit(record.commit, bytes)
+        this.#commit(record.commit, bytes, offset)
         return
       case 'answered':
       case 'heuristic':
@@ -102,8 +119,13 @@ export class LogState {
     return [...this.#pending.values()]
   }
 
-  find(gtrid: string): PendingDecision | undefined {
+  find(gtrid: string): DatedDecision | undefined {
     return this.#pending.get(gtrid)
+  }
+
+  /** Where the batch begins that holds a pending decision, in bytes, when it was read from a segment. */
+  offsetOf(gtrid: string): number | undefined {
+    return this.#pending.get(gtrid)?.offset
   }
 
   standing(incarnation: Incarnation, current: Incarnation | undefined): IncarnationStanding {
@@ -174,21 +196,15 @@ export class LogState {
     }
   }
 
-  #commit(record: CommitRecord, bytes: number): void {
-    if (this.#pending.has(record.gtrid)) {
-      throw new MalformedError(`${record.gtrid} is decided twice`)
+  #commit(record: CommitRecord, bytes: number, offset: number | undefined): void {
+    const { gtrid, branches } = record
+    if (this.#pending.has(gtrid)) {
+      throw new MalformedError(`${gtrid} is decided twice`)
     }
-    const answersBytes = record.branches.reduce(
-      (sum, { bqual }) => sum + 16 + record.gtrid.length + bqual.length,
-      0,
-    )
-    const pending: Pending = {
-      record,
-      answers: NO_ANSWERS,
-      answeredAtMs: NO_TIMES,
-      bytes: bytes + answersBytes,
-    }
-    this.#pending.set(record.gtrid, pending)
+    let ends = 0
+    for (const { bqual } of branches) ends += 16 + gtrid.length + bqual.length
+    const pending = new Pending(record, bytes + ends, offset)
+    this.#pending.set(gtrid, pending)
     this.#pendingBytes += pending.bytes
   }
 

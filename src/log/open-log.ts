@@ -254,7 +254,7 @@ async function keepTorn(directory: string, newest: LoadedSegment, seams: LogSeam
   const copy = `${newest.path}.cut-${lastBatch + 1}`
   const file = await files.open(copy, 'write')
   try {
-    await writeAll(file, [newest.bytes.subarray(offset, offset + bytes)], 0)
+    await writeAll(file, [newest.tail.subarray(0, bytes)], 0)
     await file.sync()
   } finally {
     await file.close()

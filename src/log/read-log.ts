@@ -138,19 +138,13 @@ async function readSnapshot(
   files: FileSystem,
   owner: LogOwner | undefined,
 ): Promise<{ readonly snapshot: LogSnapshot; readonly file: string }> {
-  let offsets = new Map<string, number>()
-  const { state, newest } = await load(directory, files, (batch) => {
-    if (isFirst(batch)) offsets = new Map()
-    for (const record of batch.records) {
-      if (record.type === 'commit') offsets.set(record.commit.gtrid, batch.offset)
-    }
-  })
+  const { state, newest } = await load(directory, files)
   const snapshot: LogSnapshot = {
     logId: state.logId,
     lastEpoch: state.lastEpoch,
     pending: state.pending(),
     placeOf: (gtrid) => {
-      const offset = offsets.get(gtrid)
+      const offset = state.offsetOf(gtrid)
       return offset === undefined ? undefined : { file: newest.path, offset }
     },
     operators: state.operators.map(({ type: _, ...entry }) => entry),
@@ -187,7 +181,7 @@ async function verifyOnce(directory: string, files: FileSystem): Promise<LogRepo
   return {
     logId: state.logId,
     file: newest.path,
-    bytes: newest.bytes.length,
+    bytes: newest.size,
     end: newest.replayed.end,
     batches: batches.length,
     records: batches.reduce((sum, { records }) => sum + records.length, 0),

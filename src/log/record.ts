@@ -28,7 +28,7 @@
 import { invariant } from '../invariant.ts'
 import type { BranchAnswer, BranchRecord, ServerIdentity } from '../protocol/vocabulary.ts'
 import { participantIn } from '../xid.ts'
-import { ByteReader, ByteWriter, MalformedError } from './bytes.ts'
+import { ByteReader, ByteWriter, MalformedError, Texts } from './bytes.ts'
 import { type CommitRecord, MAX_BRANCHES } from './decision-log.ts'
 import { RECORD_HEAD_BYTES } from './record-limits.ts'
 
@@ -147,22 +147,25 @@ export function writeRecord(writer: ByteWriter, record: LogRecord, servers: Serv
 }
 
 /**
- * The records of a payload, in order.
+ * Reads the records of a payload, in order.
  *
+ * @param take - told of each, and of its bytes, before the next one is read: that may name a server of this one
  * @throws MalformedError
  */
-export function* decodeRecords(
+export function decodeRecords(
   payload: Buffer,
   servers: ServerNames,
-): Generator<{ record: LogRecord; bytes: number }> {
-  const reader = new ByteReader(payload)
+  take: (record: LogRecord, bytes: number) => void,
+  texts: Texts = new Texts(),
+): void {
+  const reader = new ByteReader(payload, texts)
   while (reader.left > 0) {
     const type = reader.u8()
     const length = reader.u32()
     const body = reader.part(length)
     const record = decodeBody(type, body, servers)
     if (body.left > 0) throw new MalformedError('a record is longer than what it holds')
-    yield { record, bytes: RECORD_HEAD_BYTES + length }
+    take(record, RECORD_HEAD_BYTES + length)
   }
 }
 
@@ -312,13 +315,15 @@ function decodeCommit(body: ByteReader, servers: ServerNames): CommitRecord {
   if (count === 0 || count > MAX_BRANCHES) throw new MalformedError(`${count} branches`)
   const branches: BranchRecord[] = []
   for (let index = 0; index < count; index += 1) branches.push(decodeBranch(body, servers))
-  return {
-    gtrid,
-    decidedAtMs,
-    ...(name === undefined ? undefined : { name }),
-    ...(meta === undefined ? undefined : { meta }),
-    branches,
+  // Not spread into one: of tens of thousands that is a third of the time.
+  if (meta !== undefined) {
+    return name === undefined
+      ? { gtrid, decidedAtMs, meta, branches }
+      : { gtrid, decidedAtMs, name, meta, branches }
   }
+  return name === undefined
+    ? { gtrid, decidedAtMs, branches }
+    : { gtrid, decidedAtMs, name, branches }
 }
 
 function decodeBranch(body: ByteReader, servers: ServerNames): BranchRecord {

@@ -20,15 +20,18 @@
  * says.
  */
 import { LogCorruptError, messageOf, UnanimousError } from '../errors.ts'
-import { MalformedError } from './bytes.ts'
+import { invariant } from '../invariant.ts'
+import { MalformedError, Texts } from './bytes.ts'
 import {
   blankSector,
+  claimedPages,
   decodeCopy,
   decodeHeader,
   decodePair,
   FIRST_FRAME_PAGE,
   FORMAT_VERSION,
   type Frame,
+  type FramePair,
   MAX_BATCH_PAGES,
   MAX_SEGMENT_BYTES,
   mergeCopies,
@@ -38,6 +41,7 @@ import {
 } from './frame.ts'
 import type { LogState } from './log-state.ts'
 import { decodeRecords, type LogRecord } from './record.ts'
+import { type Pages, Stretch } from './stretch.ts'
 
 export interface ReplayedSegment {
   readonly header: SegmentHeader
@@ -73,31 +77,73 @@ export function replaySegment(
   state: LogState,
   onBatch?: (batch: ReplayedBatch) => void,
 ): ReplayedSegment {
+  const step = replayInSteps(new Stretch(bytes.length, bytes), path, number, state, onBatch).next()
+  invariant(step.done === true, 'a whole segment holds what replay asks for')
+  return step.value
+}
+
+/**
+ * As {@link replaySegment}, of a segment that is read meanwhile: asks for pages that the stretch does not
+ * hold. Whatever is not as it was written is judged with all that comes behind it, and in the end the
+ * stretch holds all from there on.
+ */
+export function* replayInSteps(
+  stretch: Stretch,
+  path: string,
+  number: number,
+  state: LogState,
+  onBatch?: (batch: ReplayedBatch) => void,
+): Generator<Pages, ReplayedSegment, void> {
+  const head = { page: 0, count: FIRST_FRAME_PAGE + 1 }
+  if (!stretch.holds(head)) yield head
   const repaired: number[] = []
-  const header = readHeader(bytes, path, number, repaired)
+  const header = readHeader(stretch, path, number, repaired)
+  const { salt, firstBatch } = header
   let chain: Buffer = header.digest
   let page = FIRST_FRAME_PAGE
-  let batch = header.firstBatch
-  let maxPages = Math.floor(bytes.length / PAGE_BYTES / 2)
+  let batch = firstBatch
+  let maxPages = Math.floor(stretch.size / PAGE_BYTES / 2)
+  const texts = new Texts()
   for (;;) {
-    const pair = decodePair(bytes, page, header.salt, maxPages)
+    const pair = yield* pairAt(stretch, page, salt, maxPages)
     if (pair === undefined || !follows(pair.frame, batch, chain)) break
     if (!pair.intact) repaired.push(page * PAGE_BYTES)
-    const records = apply(pair.frame, path, state, batch === header.firstBatch)
+    const records = apply(pair.frame, path, state, texts, batch === firstBatch)
     onBatch?.({ batch, offset: page * PAGE_BYTES, records })
     chain = pair.frame.digest
     page += 2 * pair.frame.pages
     batch += 1
     maxPages = MAX_BATCH_PAGES
   }
-  if (batch === header.firstBatch) {
+  if (batch === firstBatch) {
     throw new LogCorruptError(path, page * PAGE_BYTES, 'the checkpoint is damaged')
   }
   if (state.logId !== header.logId) {
     throw new LogCorruptError(path, 0, 'header and checkpoint name different logs')
   }
-  const torn = readTail(bytes, path, header, page, batch, repaired)
+  const rest = stretch.rest(page)
+  if (!stretch.holds(rest)) yield rest
+  const torn = readTail(stretch, path, header, page, batch, repaired)
   return { header, lastBatch: batch - 1, end: page * PAGE_BYTES, torn, repaired }
+}
+
+/** The frame that begins at the page: what is not intact may be made good by what comes behind it. */
+function* pairAt(
+  stretch: Stretch,
+  page: number,
+  salt: string,
+  maxPages: number,
+): Generator<Pages, FramePair | undefined, void> {
+  const rest = stretch.rest(page)
+  const head = { page, count: Math.min(1, rest.count) }
+  if (!stretch.holds(head)) yield head
+  const claimed = claimedPages(stretch.bytes, page - stretch.origin)
+  const both = { page, count: 2 * Math.min(claimed, maxPages) }
+  if (!stretch.holds(both)) yield both
+  const pair = decodePair(stretch.bytes, page - stretch.origin, salt, maxPages, stretch.origin)
+  if (pair?.intact === true || stretch.holds(rest)) return pair
+  yield rest
+  return decodePair(stretch.bytes, page - stretch.origin, salt, maxPages, stretch.origin)
 }
 
 function follows(frame: Frame, batch: number, chain: Buffer): boolean {
@@ -105,7 +151,7 @@ function follows(frame: Frame, batch: number, chain: Buffer): boolean {
 }
 
 function readHeader(
-  bytes: Buffer,
+  { bytes, size }: Stretch,
   path: string,
   number: number,
   repaired: number[],
@@ -122,9 +168,9 @@ function readHeader(
   if (header.number !== number) {
     throw new LogCorruptError(path, 0, `the header of segment ${header.number}`)
   }
-  if (header.segmentBytes !== bytes.length || bytes.length > MAX_SEGMENT_BYTES) {
-    const message = `${bytes.length} bytes where the header says ${header.segmentBytes}`
-    throw new LogCorruptError(path, bytes.length, message)
+  if (header.segmentBytes !== size || size > MAX_SEGMENT_BYTES) {
+    const message = `${size} bytes where the header says ${header.segmentBytes}`
+    throw new LogCorruptError(path, size, message)
   }
   return header
 }
@@ -139,21 +185,28 @@ function headerPages(bytes: Buffer): [Buffer, Buffer] {
   return [bytes.subarray(0, PAGE_BYTES), bytes.subarray(PAGE_BYTES, 2 * PAGE_BYTES)]
 }
 
-function apply(frame: Frame, path: string, state: LogState, isFirst: boolean): LogRecord[] {
+function apply(
+  frame: Frame,
+  path: string,
+  state: LogState,
+  texts: Texts,
+  isFirst: boolean,
+): LogRecord[] {
   const records: LogRecord[] = []
+  const offset = frame.firstPage * PAGE_BYTES
   try {
-    for (const { record, bytes } of decodeRecords(frame.payload, state.servers)) {
+    const take = (record: LogRecord, bytes: number): void => {
       if ((record.type === 'checkpoint') !== (isFirst && records.length === 0)) {
         throw new MalformedError('a checkpoint where none belongs, or none where one does')
       }
-      state.apply(record, bytes)
+      state.apply(record, bytes, offset)
       records.push(record)
     }
+    decodeRecords(frame.payload, state.servers, take, texts)
     if (records.length === 0) throw new MalformedError('an empty batch')
     return records
   } catch (cause) {
     if (!(cause instanceof MalformedError)) throw cause
-    const offset = frame.firstPage * PAGE_BYTES
     throw new LogCorruptError(path, offset, `a batch that cannot be: ${messageOf(cause)}`, {
       cause,
     })
@@ -162,22 +215,23 @@ function apply(frame: Frame, path: string, state: LogState, isFirst: boolean): L
 
 /** What lies behind the last whole batch: nothing, a torn batch, or damage. */
 function readTail(
-  bytes: Buffer,
+  { bytes, origin, size }: Stretch,
   path: string,
   header: SegmentHeader,
   page: number,
   batch: number,
   repaired: number[],
 ): ReplayedSegment['torn'] {
-  const pages = bytes.length / PAGE_BYTES
+  const pages = size / PAGE_BYTES
   const inFlightEnd = Math.min(page + 2 * MAX_BATCH_PAGES, pages - 1)
   const blankPage = Buffer.alloc(PAGE_BYTES, blankSector(header.salt))
   const bad: number[] = []
   let tornEnd = 0
   for (let at = page; at < pages; at += 1) {
-    const found = bytes.subarray(at * PAGE_BYTES, (at + 1) * PAGE_BYTES)
+    const start = (at - origin) * PAGE_BYTES
+    const found = bytes.subarray(start, start + PAGE_BYTES)
     if (found.equals(blankPage)) continue
-    const later = decodeCopy(bytes, at, header.salt)
+    const later = decodeCopy(bytes, at - origin, header.salt, origin)
     if (later !== undefined && later.batch >= batch) {
       const message = `batch ${batch} is damaged: batch ${later.batch} lies behind it`
       throw new LogCorruptError(path, page * PAGE_BYTES, message)

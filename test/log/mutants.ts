@@ -61,19 +61,19 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'accept a stale salt',
     file: 'frame.ts',
-    find: "  if (pages.toString('hex', 20, 28) !== salt) return undefined\n",
+    find: "  if (bytes.toString('hex', start + 20, start + 28) !== salt) return undefined\n",
     replace: '  if (salt === undefined) return undefined\n',
   },
   {
     name: 'accept a frame at any place',
     file: 'frame.ts',
-    find: '  return page === frame.firstPage || page === frame.firstPage + pages ? frame : undefined',
+    find: '  return here === frame.firstPage || here === frame.firstPage + pages ? frame : undefined',
     replace: '  return frame',
   },
   {
     name: 'ignore the digest',
     file: 'frame.ts',
-    find: '  if (!digestOf(pages.subarray(DIGEST_BYTES, end)).equals(digest)) return undefined\n',
+    find: '  if (digest.compare(bytes, start, start + DIGEST_BYTES) !== 0) return undefined\n',
     replace: '',
   },
   {

@@ -553,16 +553,8 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '4',
     name: 'resolves before one database is known to have committed',
     file: TWO_PHASE,
-    find: "  if (conclusion === 'unfinished' && !known && isMarked(prepared)) {",
-    replace:
-      "  if (conclusion === 'unfinished' && !known && isMarked(prepared) && tx.gtrid === '') {",
-  },
-  {
-    rule: '4',
-    name: 'settles behind what carries markers',
-    file: TWO_PHASE,
-    find: "  const behind = tx.options.settle === 'behind' && !isMarked(prepared)\n",
-    replace: "  const behind = tx.options.settle === 'behind'\n",
+    find: "  if (conclusion === 'unfinished' && marked && !known) {",
+    replace: "  if (conclusion === 'unfinished' && marked && !known && tx.gtrid === '') {",
   },
   {
     rule: '4',
@@ -703,7 +695,7 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '7',
     name: 'takes what has ended for pending when the log is opened again',
     file: 'log/replay.ts',
-    find: '      state.apply(record, bytes)\n',
-    replace: "      if (record.type !== 'end') state.apply(record, bytes)\n",
+    find: '      state.apply(record, bytes, offset)\n',
+    replace: "      if (record.type !== 'end') state.apply(record, bytes, offset)\n",
   },
 ]
