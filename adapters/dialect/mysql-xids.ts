@@ -18,25 +18,28 @@ export interface RecoverRow {
   readonly data: unknown
 }
 
-export function preparedBranch(row: RecoverRow): PreparedBranch {
-  return new RecoveredBranch(row)
+/** @param data - gtrid and bqual, a character for each byte. Default: read from what the driver answered */
+export function preparedBranch(row: RecoverRow, data: string = latin1Of(row.data)): PreparedBranch {
+  return new RecoveredBranch(row, data)
 }
 
-/** There may be tens of thousands, and a person sees a page: the id is spelled when it is asked for. */
+/** There may be tens of thousands: what is not asked for is not made. */
 class RecoveredBranch implements PreparedBranch {
-  readonly xid?: Xid
   readonly #formatId: number
   /** Gtrid and bqual, byte for byte. */
   readonly #data: string
   readonly #middle: number
 
-  constructor({ formatID, gtrid_length: middle, bqual_length: length, data }: RecoverRow) {
+  constructor({ formatID, gtrid_length: middle, bqual_length: length }: RecoverRow, data: string) {
     this.#formatId = Number(formatID)
-    this.#data = bytesOf(data).toString('latin1', 0, middle + length)
+    this.#data = data.slice(0, middle + length)
     this.#middle = middle
-    const gtrid = this.#data.slice(0, middle)
-    const bqual = this.#data.slice(middle)
-    if (isOurs(this.#formatId, gtrid, bqual)) this.xid = { gtrid, bqual }
+  }
+
+  get xid(): Xid | undefined {
+    const gtrid = this.#data.slice(0, this.#middle)
+    const bqual = this.#data.slice(this.#middle)
+    return isOurs(this.#formatId, gtrid, bqual) ? { gtrid, bqual } : undefined
   }
 
   get id(): string {
@@ -57,11 +60,11 @@ function isOurs(formatId: number, gtrid: string, bqual: string): boolean {
   return isGtrid(gtrid)
 }
 
-function bytesOf(data: unknown): Buffer {
-  if (Buffer.isBuffer(data)) return data
-  if (data instanceof Uint8Array) return Buffer.from(data.buffer, data.byteOffset, data.length)
+function latin1Of(data: unknown): string {
+  if (data instanceof Uint8Array) return Buffer.from(data).toString('latin1')
   const text = String(data)
-  return /^0x[0-9a-f]*$/i.test(text) ? Buffer.from(text.slice(2), 'hex') : Buffer.from(text)
+  const isHex = /^0x[0-9a-f]*$/i.test(text)
+  return Buffer.from(isHex ? text.slice(2) : text, isHex ? 'hex' : 'utf8').toString('latin1')
 }
 
 function spell(text: string): string {

@@ -5,7 +5,12 @@ import { type ConnectionOptions, createConnection } from 'mysql2/promise'
 import type { LaneDriver } from '../dialect/lane.ts'
 import { OWN_SESSION } from '../dialect/mysql.ts'
 import { asMysqlError } from '../dialect/mysql-errors.ts'
-import { type MysqlOwnConnection, type MysqlPromisePool, poolConfig } from './driver-types.ts'
+import {
+  type MysqlOwnConnection,
+  type MysqlPromisePool,
+  poolConfig,
+  type TypeCast,
+} from './driver-types.ts'
 import { type Row, run, runEach } from './pool.ts'
 
 /** An own connection and whether it is still good. */
@@ -26,8 +31,8 @@ export class OwnConnection {
     return run(this.connection.connection, text)
   }
 
-  runEach<T>(text: string, keep: (row: Row) => T): Promise<readonly T[]> {
-    return runEach(this.connection.connection, text, keep)
+  runEach<T>(text: string, keep: (row: Row) => T, typeCast?: TypeCast): Promise<readonly T[]> {
+    return runEach(this.connection.connection, text, keep, typeCast)
   }
 }
 

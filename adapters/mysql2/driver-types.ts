@@ -30,6 +30,12 @@ export interface MysqlCore {
   addCommand(command: MysqlCommand): unknown
 }
 
+/** Makes the value of a field, instead of the driver, which `next` leaves it to. */
+export type TypeCast = (
+  field: { readonly name: string; string(encoding: string): string | null },
+  next: () => unknown,
+) => unknown
+
 /** A command, which reports by `onResult`, or by events when nobody gave one. */
 export interface MysqlCommand {
   onResult?: ((cause: unknown, ...rest: unknown[]) => void) | undefined

@@ -25,6 +25,7 @@ import {
   type MysqlCore,
   type MysqlPoolCore,
   type MysqlPromisePool,
+  type TypeCast,
 } from './driver-types.ts'
 
 export type Row = Readonly<Record<string, unknown>>
@@ -176,12 +177,13 @@ export function runEach<T>(
   connection: MysqlCore,
   text: string,
   keep: (row: Row) => T,
+  typeCast: TypeCast | true = true,
 ): Promise<readonly T[]> {
   return answerTo((done) => {
     const kept: T[] = []
     // What ends the connection is told to it alone when a query has no callback.
     connection.on('error', done)
-    const query = connection.query(plain(text))
+    const query = connection.query(plain(text, typeCast))
     query.on('result', (row) => kept.push(keep(row as Row)))
     query.on('error', done)
     query.on('end', () => {
@@ -192,8 +194,8 @@ export function runEach<T>(
 }
 
 /** Whatever the pool's own options make of an answer. */
-function plain(sql: string): object {
-  return { sql, rowsAsArray: false, nestTables: false, typeCast: true }
+function plain(sql: string, typeCast: TypeCast | true = true): object {
+  return { sql, rowsAsArray: false, nestTables: false, typeCast }
 }
 
 function send(connection: MysqlCore, text: string, done: Done<readonly Row[]>): void {

@@ -18,18 +18,29 @@ import { COMMITTED } from '../dialect/markers.ts'
 import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, DUPLICATE_KEY } from '../dialect/mysql-errors.ts'
 import { preparedBranch, type RecoverRow } from '../dialect/mysql-xids.ts'
+import type { TypeCast } from './driver-types.ts'
 import type { Row } from './pool.ts'
 
 interface Runner {
   run(text: string): Promise<readonly Row[]>
-  runEach<T>(text: string, keep: (row: Row) => T): Promise<readonly T[]>
+  runEach<T>(text: string, keep: (row: Row) => T, typeCast?: TypeCast): Promise<readonly T[]>
 }
+
+/** A character for each byte: the driver's Buffers would be most of what a list of tens of thousands costs. */
+const asLatin1: TypeCast = (field, next) =>
+  field.name === 'data' ? field.string('latin1') : next()
 
 export function list(
   own: Pick<Runner, 'runEach'>,
   flavour: sql.Flavour,
 ): Promise<readonly PreparedBranch[]> {
-  return own.runEach(sql.recover(flavour), (row) => preparedBranch(row as Row & RecoverRow))
+  const text = sql.recover(flavour)
+  if (flavour === 'MySQL') {
+    return own.runEach(text, (row) => preparedBranch(row as Row & RecoverRow))
+  }
+  const keep = (row: Row): PreparedBranch =>
+    preparedBranch(row as Row & RecoverRow, row['data'] as string)
+  return own.runEach(text, keep, asLatin1)
 }
 
 export function isListed(branches: readonly PreparedBranch[], xid: Xid): boolean {

@@ -1,6 +1,7 @@
 /**
  * The participant's own connection: how one is made from the user's pool, and how it ends.
  */
+import { once } from 'node:events'
 import type { LaneDriver } from '../dialect/lane.ts'
 import { asPostgresError } from '../dialect/postgres-errors.ts'
 import { AS_TEXT, type PgOwnClient, type PgPool, type PgResult } from './driver-types.ts'
@@ -52,11 +53,16 @@ export function ownConnections(
       own.client.end().catch(() => undefined)
       own.client.connection?.stream.destroy()
     },
-    async end(own) {
-      await own.client.end().catch(() => undefined)
-    },
+    end: takeLeave,
     hold: (own, held) => (held ? own.client.ref?.() : own.client.unref?.()),
   }
+}
+
+/** Waits until it is said, where that can be seen, and not for the backend: it takes milliseconds to end. */
+async function takeLeave({ client }: OwnConnection): Promise<void> {
+  const stream = client.connection?.stream
+  const said = stream === undefined ? [] : [once(stream, 'finish')]
+  await Promise.race([client.end(), ...said]).catch(() => undefined)
 }
 
 interface PoolInternals {

@@ -2,6 +2,7 @@
  * The part of `pg` that this adapter uses, by structure, so that two copies of the driver do not disturb
  * each other.
  */
+import type { EventEmitter } from 'node:events'
 import type { PoolClient } from 'pg'
 
 /**
@@ -32,7 +33,7 @@ export interface PgClient {
   on(event: 'error' | 'notice', listener: (cause: Error) => void): unknown
   removeListener(event: 'error' | 'notice', listener: (cause: Error) => void): unknown
   /** Absent in `pg-native`. */
-  readonly connection?: { readonly stream: { destroy(): unknown } }
+  readonly connection?: { readonly stream: EventEmitter & { destroy(): unknown } }
   /** 'I' outside a transaction. Absent before pg 8.21. */
   readonly getTransactionStatus?: () => string | null
   /** From the server's greeting; a pooler invents it. */

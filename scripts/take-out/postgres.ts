@@ -175,8 +175,8 @@ export const POSTGRES_TAKE_OUTS: readonly TakeOut[] = [
         'A19',
         'this database alone',
         PG_SQL,
-        'FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()`',
-        'FROM pg_catalog.pg_prepared_xacts`',
+        'WHERE dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())`',
+        '`',
         'A: a branch of another database',
       ],
       [

@@ -4,7 +4,13 @@
  * first, then what a person must see, then what makes it incomplete.
  */
 import { UnanimousError } from '../errors.ts'
-import type { ApartKind, InspectedState, Inspection, Outline } from '../recovery/inspection.ts'
+import type {
+  ApartBranch,
+  ApartKind,
+  InspectedState,
+  Inspection,
+  Outline,
+} from '../recovery/inspection.ts'
 
 export const EXIT: {
   readonly clean: 0
@@ -74,8 +80,9 @@ export function exitCodeFor({
   transactions,
   participants,
   apart,
-}: Pick<Inspection, 'participants' | 'apart'> & {
+}: Pick<Inspection, 'participants'> & {
   readonly transactions: readonly Pick<Outline, 'state'>[]
+  readonly apart: readonly Pick<ApartBranch, 'kind'>[]
 }): ExitCode {
   const isAny = (state: InspectedState): boolean => transactions.some((one) => one.state === state)
   const isApart = (kind: ApartKind): boolean => apart.some((one) => one.kind === kind)

@@ -184,14 +184,22 @@ export function branchState(io: Io, { answer, state }: InspectedBranch): string 
 }
 
 /** Beside what is of this log: the rest is for `orphans`. */
-const APART_SHOWN = 20
+export const APART_SHOWN = 20
 
-/** Branches that are listed and never touched; empty when there are none. */
-export function apartTable(io: Io, apart: readonly ApartBranch[]): string {
+/**
+ * Branches that are listed and never touched; empty when there are none.
+ *
+ * @param total - how many there are, when these are not all
+ */
+export function apartTable(
+  io: Io,
+  apart: readonly ApartBranch[],
+  total: number = apart.length,
+): string {
   if (apart.length === 0) return ''
   const shown = apart.slice(0, APART_SHOWN)
   const rows = shown.map(({ participant, id, kind, why }) => [participant, kind, id, why])
-  const more = apart.length - shown.length
+  const more = total - shown.length
   const rest = more === 0 ? '' : `  and ${more} more: unanimous orphans\n`
   return `${io.paint('bold', 'Not of this log, never touched:')}\n${table(rows, '  ')}${rest}`
 }

@@ -129,13 +129,13 @@ export class Session {
     return inspection
   }
 
-  /** As {@link inspect} at a glance, with the evidence of the chosen transactions. */
-  async survey(choose: Choose): Promise<Survey> {
+  /** As {@link inspect} at a glance, with the evidence of what is chosen, and so many of what is apart. */
+  async survey(choose: Choose, most: number): Promise<Survey> {
     const live = await this.#ask()
     const seen =
       live === undefined
-        ? await survey(this.#inspectOptions('at a glance'), choose)
-        : narrowed(live, choose)
+        ? await survey(this.#inspectOptions('at a glance'), choose, most)
+        : narrowed(live, choose, most)
     this.tellTroubles(seen.inspection.participants)
     return seen
   }

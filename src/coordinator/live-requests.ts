@@ -102,9 +102,12 @@ function inspectLive(parts: Parts, only: string | undefined): Promise<Inspection
 
 function snapshotOf(parts: Parts): LogSnapshot {
   const { log, owner } = parts
+  const pending = pendingNow(parts)
+  const byGtrid = new Map(pending.map((each) => [each.record.gtrid, each]))
   return {
     logId: log.logId,
-    pending: pendingNow(parts),
+    pending,
+    find: (gtrid) => byGtrid.get(gtrid),
     standing: (incarnation) => log.standing(incarnation),
     owner,
   }

@@ -1,6 +1,5 @@
 /** The parts of an open coordinator, joined: what the live path and recovery share. */
 import { createAmbient } from '../commit/ambient.ts'
-import { Behind } from '../commit/behind.ts'
 import type { CommitContext } from '../commit/context.ts'
 import { messageOf, UnanimousError } from '../errors.ts'
 import type { Events } from '../events.ts'
@@ -49,17 +48,10 @@ export interface Opened extends Pick<Parts, 'registry' | 'log' | 'directory' | '
   readonly siblings: Siblings | undefined
 }
 
-/** How much may be unfinished. */
-export interface Bounds {
-  readonly budget: Required<BudgetOptions>
-  /** Transactions that are settled behind their callers' answers. */
-  readonly behind: number
-}
-
 export function joinParts<P extends Participants>(
   options: CoordinatorOptions<P>,
   seams: Seams,
-  bounds: Bounds,
+  budget: Required<BudgetOptions>,
   opened: Opened,
 ): Parts {
   const { registry, log, events, siblings } = opened
@@ -98,8 +90,7 @@ export function joinParts<P extends Participants>(
     announcements: new Announcements(registry, log),
     ambient: createAmbient(),
     seats: new Seats(),
-    behind: new Behind(bounds.behind, stop),
-    budget: new Budget(bounds.budget, settlements.unsettled, events),
+    budget: new Budget(budget, settlements.unsettled, events),
     limits: {
       timeoutMs: options.timeoutMs ?? 30_000,
       acquireMs: options.acquireMs ?? 5_000,

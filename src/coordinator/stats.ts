@@ -14,10 +14,8 @@ export interface CoordinatorStats {
   /** As `unanimous status` tells it. */
   readonly state: 'open' | 'draining' | 'stopped'
   readonly transactions: {
-    /** Begun and not ended; those that are settled behind are still running. */
+    /** Begun and not ended. */
     readonly running: number
-    /** Of these, answered and settled behind the answer (`settle: 'behind'`). */
-    readonly behind: number
     /** The age of the oldest of them, in ms; 0 when there is none. */
     readonly oldestMs: number
     /** How they ended; each attempt of a `retry` is one. */
@@ -44,7 +42,7 @@ export interface ParticipantStats extends RecoveryCounts {
 
 export function statsOf(parts: Parts): CoordinatorStats {
   const { context, log, owner, recovery, registry, tally } = parts
-  const { behind, clock, live, phases, settlements } = context
+  const { clock, live, phases, settlements } = context
   const [oldest] = live.transactions()
   const participants = [...registry.keys()].map((name) => {
     const { left, oldestMs } = settlements.unsettled.of(name)
@@ -57,7 +55,6 @@ export function statsOf(parts: Parts): CoordinatorStats {
     state: stateOf(parts),
     transactions: {
       running: live.size,
-      behind: behind.running,
       oldestMs: oldest === undefined ? 0 : clock.monotonic() - oldest.startedAt,
       ended: { ...tally.ended },
       codes: { ...tally.codes },

@@ -198,6 +198,8 @@ export interface LogSnapshot {
   /** Of the newest incarnation: one more for each owner that it has had. From its files only. */
   readonly lastEpoch?: number
   readonly pending: readonly LoggedDecision[]
+  /** A pending decision by its gtrid. */
+  find(gtrid: string): LoggedDecision | undefined
   /** What operators did by hand, oldest first, as far as the log keeps it; from its files only. */
   readonly operators?: readonly OperatorNote[]
   /** Of a pending decision's commit record; from the files only. */

@@ -143,6 +143,7 @@ async function readSnapshot(
     logId: state.logId,
     lastEpoch: state.lastEpoch,
     pending: state.pending(),
+    find: (gtrid) => state.find(gtrid),
     placeOf: (gtrid) => {
       const offset = state.offsetOf(gtrid)
       return offset === undefined ? undefined : { file: newest.path, offset }

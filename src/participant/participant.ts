@@ -83,7 +83,7 @@ export interface PreparedBranch {
   /** The server's own spelling of the id, for people. */
   readonly id: string
   /** `undefined` when the id is not one of ours. */
-  readonly xid?: Xid
+  readonly xid?: Xid | undefined
   /** When the server prepared it, where the server tells (PostgreSQL), in ms since the epoch. */
   readonly preparedAtMs?: number
   readonly owner?: string

@@ -25,7 +25,7 @@ import { formatIncarnation, type ParsedGtrid, parseBqual, parseGtrid, type Xid }
 
 export interface ListedBranch {
   readonly id: string
-  readonly xid?: Xid
+  readonly xid?: Xid | undefined
   readonly owner?: string
 }
 

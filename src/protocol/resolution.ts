@@ -23,7 +23,7 @@ export interface LoggedCommit {
 
 export interface Listed {
   readonly id: string
-  readonly xid?: Xid
+  readonly xid?: Xid | undefined
 }
 
 export interface Observation<L extends Listed = Listed> {
@@ -75,7 +75,10 @@ export type OrphanReason = 'another log' | 'an incarnation that the log no longe
 
 /** Plans one pass over one participant. */
 export function resolve<L extends Listed>(seen: Observation<L>): Resolution<L>[] {
-  return [...seen.listed.map((branch) => resolveListed(seen, branch)), ...resolveAbsent(seen)]
+  return [
+    ...seen.listed.map((branch) => resolveListed(seen, branch, branch.xid)),
+    ...resolveAbsent(seen),
+  ]
 }
 
 /** Logged commits of which the participant should list a branch, and does not. */
@@ -93,12 +96,16 @@ function resolveAbsent(seen: Observation): Absent[] {
   return plan
 }
 
-/** What a branch is that the participant lists. */
+/**
+ * What a branch is that the participant lists.
+ *
+ * @param xid - that of the branch, which may be spelled whenever it is asked for
+ */
 export function resolveListed<L extends Listed>(
   seen: Observation<L>,
   branch: L,
+  xid: Xid | undefined,
 ): Exclude<Resolution<L>, Absent> {
-  const { xid } = branch
   const gtrid = xid === undefined ? undefined : parseGtrid(xid.gtrid)
   if (xid === undefined || gtrid === undefined) return { kind: 'foreign', branch }
   if (gtrid.logId !== seen.logId) return { kind: 'orphan', branch, why: 'another log' }

@@ -27,12 +27,11 @@ import type { Look } from './look.ts'
 
 /** What the log and the participants showed, in the order of inspect.ts. */
 export interface Sight {
-  /** Pending and not live before the lists were taken, as the log has them after. */
-  readonly settleable: readonly LoggedDecision[]
+  /** The log before the lists were taken; `undefined` when somebody has opened it since. */
+  readonly before: LogSnapshot | undefined
   readonly looks: ReadonlyMap<string, Look>
   readonly after: LogSnapshot
   readonly owner: LogOwner | undefined
-  readonly pending: ReadonlyMap<string, LoggedDecision>
   /** Before the lists and after them; `undefined` when it is another process that knows. */
   readonly live:
     | { readonly before: ReadonlySet<string>; readonly after: ReadonlySet<string> }
@@ -57,7 +56,7 @@ export function isOwn(resolution: Resolution<PreparedBranch>): resolution is Own
 }
 
 /** Of a branch that stands apart from the transactions of this log. */
-type ApartResolution = Extract<Resolution<PreparedBranch>, { readonly kind: ApartKind }>
+export type ApartResolution = Extract<Resolution<PreparedBranch>, { readonly kind: ApartKind }>
 
 export function isApart(resolution: Resolution<PreparedBranch>): resolution is ApartResolution {
   const { kind } = resolution
@@ -71,7 +70,7 @@ export function transaction(
   found: readonly ResolvedPart[],
   alone: readonly HeuristicCommit[],
 ): InspectedTransaction {
-  const logged = sight.pending.get(gtrid)
+  const logged = sight.after.find(gtrid)
   const record = logged?.record
   const place = sight.after.placeOf?.(gtrid)
   const branches = branchesOf(sight, logged, found, alone)
@@ -122,7 +121,7 @@ function branchOf(sight: Sight, { participant, resolution }: ResolvedPart): Insp
   }
   const { kind, branch, xid } = resolution
   const { gtrid, bqual } = xid
-  const decision = sight.pending.get(gtrid)
+  const decision = sight.after.find(gtrid)
   const decided = decision !== undefined
   const advice = kind === 'live' ? liveAdvice(sight.owner, decided) : resolutionAdvice(kind)
   const seen = { participant, bqual, state: 'prepared', ...asListed(branch), advice } as const

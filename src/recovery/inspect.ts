@@ -16,12 +16,10 @@
  * the live ones, before 1 and between 2 and 3.
  */
 import { type LoggedDecision, type LogSnapshot, UNKNOWN_OWNER } from '../log/decision-log.ts'
-import type { PreparedBranch } from '../participant/participant.ts'
 import type { Registry } from '../participant/registry.ts'
 import { conclude } from '../protocol/outcome.ts'
-import { type Observation, resolve, resolveListed } from '../protocol/resolution.ts'
-import { byBegin, participantIn } from '../xid.ts'
-import { apartOf, isApart, isOwn, type ResolvedPart, type Sight, transaction } from './evidence.ts'
+import { byBegin } from '../xid.ts'
+import { type Sight, transaction } from './evidence.ts'
 import { type HeuristicCommit, heuristicCommits } from './heuristic-commits.ts'
 import type {
   ApartBranch,
@@ -30,6 +28,7 @@ import type {
   Inspection,
   Outline,
 } from './inspection.ts'
+import { Listed, type Seen } from './listed.ts'
 import { type Look, type LookOptions, lookAtAll, meetAll } from './look.ts'
 
 export interface InspectOptions extends LookOptions {
@@ -52,10 +51,12 @@ const MORE_LOOKS = 2
 
 /** A page of what was seen, and an outline of all of it. */
 export interface Survey {
-  /** Its transactions are those that were chosen. */
+  /** Its transactions are those that were chosen, and of what is apart it has what is shown. */
   readonly inspection: Inspection
   /** Of every transaction, in the order in which they began. */
   readonly outlines: readonly Outline[]
+  /** Of every branch that is apart. */
+  readonly apart: readonly Pick<ApartBranch, 'kind'>[]
 }
 
 /** What there is to choose from. */
@@ -78,31 +79,35 @@ export async function inspect(options: InspectOptions): Promise<Inspection> {
 }
 
 /**
- * As {@link inspect}, and puts together the evidence of the chosen transactions only: there may be tens
- * of thousands, and a person sees a page.
+ * As {@link inspect}, and puts together the evidence of what is chosen only: there may be tens of
+ * thousands, and a person sees a page.
+ *
+ * @param most - of the branches that are apart, so many are shown
  */
-export async function survey(options: InspectOptions, choose: Choose): Promise<Survey> {
+export async function survey(
+  options: InspectOptions,
+  choose: Choose,
+  most: number = Number.POSITIVE_INFINITY,
+): Promise<Survey> {
   const sight = await see(options)
-  const seen = observations(sight, options.registry)
-  const unlogged = unloggedOf(sight, seen)
+  const listed = new Listed(observations(sight, options.registry))
   const alone = new Map<string, HeuristicCommit[]>()
-  for (const one of await committedAlone(options, sight, unlogged)) {
+  for (const one of await committedAlone(options, sight, listed)) {
     alone.set(one.gtrid, [...(alone.get(one.gtrid) ?? NONE), one])
   }
-  const listedIn = listings(seen)
-  const isListed = (gtrid: string): boolean =>
-    seen.some(({ participant }) => listedIn(participant).has(gtrid))
-  const outlines = outlinesOf(sight, unlogged, isListed, alone)
-  const { atMs, owner, looks, after, pending } = sight
+  const outlines = outlinesOf(sight, listed, alone)
+  const { atMs, owner, looks, after } = sight
   const isIn = (gtrid: string, name: string): boolean =>
-    listedIn(name).has(gtrid) ||
-    [...(alone.get(gtrid) ?? NONE), ...(pending.get(gtrid)?.record.branches ?? NONE)].some(
+    listed.has(gtrid, name) ||
+    [...(alone.get(gtrid) ?? NONE), ...(after.find(gtrid)?.record.branches ?? NONE)].some(
       ({ participant }) => participant === name,
     )
   const chosen = choose({ outlines, atMs, logId: after.logId, isIn })
-  const parts = partsOf(seen, new Set(chosen.map(({ gtrid }) => gtrid)))
+  const gtrids = chosen.map(({ gtrid }) => gtrid)
+  const parts = listed.partsOf(new Set(gtrids), settleable(sight, gtrids))
   return {
     outlines,
+    apart: listed.apart,
     inspection: {
       atMs,
       logId: after.logId,
@@ -112,7 +117,7 @@ export async function survey(options: InspectOptions, choose: Choose): Promise<S
         const { gtrid } = outline
         return transaction(sight, outline, parts.get(gtrid) ?? NONE, alone.get(gtrid) ?? NONE)
       }),
-      apart: unlogged.apart,
+      apart: listed.apartBranches(most),
       operators: after.operators ?? [],
     },
   }
@@ -120,9 +125,13 @@ export async function survey(options: InspectOptions, choose: Choose): Promise<S
 
 const NONE: readonly never[] = []
 
-/** A survey of what another process has inspected. */
-export function narrowed(inspection: Inspection, choose: Choose): Survey {
-  const { transactions, atMs, logId } = inspection
+/** As {@link survey}, of what another process has inspected. */
+export function narrowed(
+  inspection: Inspection,
+  choose: Choose,
+  most: number = Number.POSITIVE_INFINITY,
+): Survey {
+  const { transactions, apart, atMs, logId } = inspection
   const all = new Map(transactions.map((each) => [each.gtrid, each]))
   const outlines = transactions.map(({ gtrid, state, sinceMs }) => ({ gtrid, state, sinceMs }))
   const isIn = (gtrid: string, name: string): boolean =>
@@ -130,7 +139,8 @@ export function narrowed(inspection: Inspection, choose: Choose): Survey {
   const chosen = choose({ outlines, atMs, logId, isIn }).flatMap(
     ({ gtrid }) => all.get(gtrid) ?? [],
   )
-  return { outlines, inspection: { ...inspection, transactions: chosen } }
+  const shown = { transactions: chosen, apart: apart.slice(0, most) }
+  return { outlines, apart, inspection: { ...inspection, ...shown } }
 }
 
 async function see(options: InspectOptions): Promise<Sight> {
@@ -140,31 +150,19 @@ async function see(options: InspectOptions): Promise<Sight> {
   }
   const { before, looks, after, live } = once
   const somebody = cameAndWent(once) ? UNKNOWN_OWNER : undefined
-  const pending = new Map(after.pending.map((each) => [each.record.gtrid, each]))
-  return {
-    // Of a log that was opened meanwhile nobody knows what was pending before the lists.
-    settleable: (before?.pending ?? NONE).flatMap(({ record: { gtrid } }) =>
-      live?.before.has(gtrid) === true ? NONE : (pending.get(gtrid) ?? NONE),
-    ),
-    looks,
-    after,
-    owner: after.owner ?? before?.owner ?? somebody,
-    pending,
-    live,
-    atMs: options.clock.now(),
-  }
+  const owner = after.owner ?? before?.owner ?? somebody
+  return { before, looks, after, owner, live, atMs: options.clock.now() }
 }
 
-interface Once extends Pick<Sight, 'looks' | 'after' | 'live'> {
-  readonly before: LogSnapshot | undefined
-}
+type Once = Pick<Sight, 'before' | 'looks' | 'after' | 'live'>
 
 async function seeOnce(options: InspectOptions): Promise<Once> {
   const liveBefore = options.live?.()
   const marked = options.markLog?.() ?? readAtOnce(options)
-  const [met, read] = await Promise.all([meetAll(options), marked])
-  // The lists first: to read the log keeps this thread, while the servers put them together.
-  const [looks, before] = await Promise.all([lookAtAll(met, options), read()])
+  // The log in between, while the servers are busy. All are met before the first is listed: its rows would
+  // keep this thread from the many small steps of the others' logins.
+  const listing = Promise.all([meetAll(options), marked]).then(([met]) => lookAtAll(met, options))
+  const [looks, before] = await Promise.all([listing, marked.then((read) => read())])
   const liveAfter = options.live?.()
   const after = await options.readLog()
   const isKnown = liveBefore !== undefined && liveAfter !== undefined
@@ -190,14 +188,14 @@ async function readAtOnce(options: InspectOptions): Promise<() => Promise<LogSna
   return () => Promise.resolve(snapshot)
 }
 
-type Seen = Observation<PreparedBranch>
+/** Whether another process may work on what was listed. */
+function isOthers({ live, owner }: Sight): boolean {
+  return live === undefined && owner !== undefined
+}
 
 /** Of every participant that was listed, for the resolution. */
-function observations(
-  { looks, after, owner, pending, live, settleable }: Sight,
-  registry: Registry,
-): readonly Seen[] {
-  const isOthers = live === undefined && owner !== undefined
+function observations(sight: Sight, registry: Registry): readonly Seen[] {
+  const { looks, after, live } = sight
   const configured = new Set(registry.keys())
   return [...configured].flatMap((participant) => {
     const look = looks.get(participant)
@@ -209,99 +207,29 @@ function observations(
       configured,
       logId: after.logId,
       standing: (incarnation) => after.standing(incarnation),
-      settleable: isOthers ? NONE : settleable,
       listed,
-      live: live?.after ?? new Set(isOthers ? gtrids() : NONE),
-      decision: (gtrid) => pending.get(gtrid),
+      live: live?.after ?? new Set(isOthers(sight) ? gtrids() : NONE),
+      decision: (gtrid) => after.find(gtrid),
     }
   })
 }
 
-/** What was listed, and is of no logged decision. There may be tens of thousands: little is kept. */
-interface Unlogged {
-  /** Transactions of this log, each with the first prepare that a server dates. */
-  readonly undecided: ReadonlyMap<string, number | undefined>
-  readonly apart: readonly ApartBranch[]
-}
-
-function unloggedOf({ pending }: Sight, seen: readonly Seen[]): Unlogged {
-  const undecided = new Map<string, number | undefined>()
-  const apart: ApartBranch[] = []
-  for (const observation of seen) {
-    for (const branch of observation.listed) {
-      if (isLogged(pending, observation, branch)) continue
-      const resolution = resolveListed(observation, branch)
-      if (isApart(resolution)) apart.push(apartOf(observation.participant, resolution))
-      else if (resolution.kind === 'rollback' || resolution.kind === 'live') {
-        const { gtrid } = resolution.xid
-        undecided.set(gtrid, earlier(undecided.get(gtrid), branch))
-      }
-    }
-  }
-  return { undecided, apart }
-}
-
-/** Whether the log speaks for the branch, whatever it says: less to ask than how it is resolved. */
-function isLogged(
-  pending: Sight['pending'],
-  { participant }: Seen,
-  { xid }: PreparedBranch,
-): boolean {
-  return xid !== undefined && pending.has(xid.gtrid) && participantIn(xid.bqual) === participant
-}
-
-function earlier(known: number | undefined, { preparedAtMs }: PreparedBranch): number | undefined {
-  if (known === undefined || preparedAtMs === undefined) return known ?? preparedAtMs
-  return Math.min(known, preparedAtMs)
-}
-
-/** Which transactions of this log a participant lists, worked out when it is asked for. */
-function listings(seen: readonly Seen[]): (participant: string) => ReadonlySet<string> {
-  const known = new Map<string, ReadonlySet<string>>()
-  return (name) => {
-    const its = known.get(name) ?? new Set(seen.flatMap((one) => ownIn(one, name)))
-    known.set(name, its)
-    return its
-  }
-}
-
-function ownIn(observation: Seen, name: string): readonly string[] {
-  if (observation.participant !== name) return NONE
-  return observation.listed.flatMap((branch) => {
-    const resolution = resolveListed(observation, branch)
-    return isOwn(resolution) ? resolution.xid.gtrid : NONE
+/** Of these transactions the logged commits that were pending, and not live, before the lists were taken. */
+function settleable(sight: Sight, gtrids: readonly string[]): readonly LoggedDecision[] {
+  const { before, live, after } = sight
+  if (isOthers(sight)) return NONE
+  return gtrids.flatMap((gtrid) => {
+    // Of a log that was opened meanwhile nobody knows what was pending before the lists.
+    const wasPending = before?.find(gtrid) !== undefined && live?.before.has(gtrid) !== true
+    return wasPending ? (after.find(gtrid) ?? NONE) : NONE
   })
-}
-
-/** What was seen of a few transactions, by gtrid. */
-function partsOf(
-  seen: readonly Seen[],
-  gtrids: ReadonlySet<string>,
-): ReadonlyMap<string, readonly ResolvedPart[]> {
-  const parts = new Map<string, ResolvedPart[]>()
-  for (const observation of seen) {
-    const { participant, listed, settleable } = observation
-    const plan = resolve({
-      ...observation,
-      listed: listed.filter(({ xid }) => xid !== undefined && gtrids.has(xid.gtrid)),
-      settleable: settleable.filter(({ record }) => gtrids.has(record.gtrid)),
-    })
-    for (const resolution of plan) {
-      if (!isOwn(resolution)) continue
-      const gtrid = resolution.kind === 'absent' ? resolution.gtrid : resolution.xid.gtrid
-      const its = parts.get(gtrid)
-      if (its === undefined) parts.set(gtrid, [{ participant, resolution }])
-      else its.push({ participant, resolution })
-    }
-  }
-  return parts
 }
 
 /** Committed branches of transactions that nobody decided, nor can any more. */
 function committedAlone(
   { registry, clock, answerMs }: InspectOptions,
   { looks, owner, live }: Sight,
-  { undecided: listed }: Unlogged,
+  { undecided: listed }: Listed,
 ): Promise<readonly HeuristicCommit[]> {
   // In another process any of them may be live, and be decided in a moment.
   const isKnown = owner === undefined || live !== undefined
@@ -315,20 +243,19 @@ function committedAlone(
 
 function outlinesOf(
   sight: Sight,
-  { undecided }: Unlogged,
-  isListed: (gtrid: string) => boolean,
+  listed: Listed,
   alone: ReadonlyMap<string, readonly HeuristicCommit[]>,
 ): readonly Outline[] {
   const outlines: Outline[] = []
-  for (const [gtrid, logged] of sight.pending) {
-    const sinceMs = logged.record.decidedAtMs
+  for (const logged of sight.after.pending) {
+    const { gtrid, decidedAtMs: sinceMs } = logged.record
     const conclusion = concluded(logged)
-    const isOver = conclusion === 'committed' && !isListed(gtrid)
+    const isOver = conclusion === 'committed' && !listed.has(gtrid)
     const isHeuristic = alone.has(gtrid) || conclusion === 'mixed' || conclusion === 'hazard'
     const state = isHeuristic ? 'heuristic' : isOver ? 'settled' : stateOf(sight, gtrid, sinceMs)
     outlines.push({ gtrid, state, sinceMs })
   }
-  for (const [gtrid, sinceMs] of undecided) {
+  for (const [gtrid, sinceMs] of listed.undecided) {
     const state = alone.has(gtrid) ? 'heuristic' : stateOf(sight, gtrid, sinceMs)
     outlines.push({ gtrid, state, sinceMs })
   }

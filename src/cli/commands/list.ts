@@ -7,7 +7,7 @@ import { type ExitCode, exitCodeFor } from '../exit-codes.ts'
 import { wholeId } from '../find.ts'
 import type { Io } from '../io.ts'
 import { inspectionJson, json, transactionJson } from '../json.ts'
-import { apartTable, logLine, shortId, transactionTable } from '../print.ts'
+import { APART_SHOWN, apartTable, logLine, shortId, transactionTable } from '../print.ts'
 import { type Session, type SessionOptions, withSession } from '../session.ts'
 
 export interface ListOptions extends SessionOptions {
@@ -26,14 +26,19 @@ export function list(io: Io, { participant, ...options }: ListOptions): Promise<
   return withSession(io, options, async (session) => {
     checkParticipant(session, participant)
     let page: Page = { wanted: [], shown: [], next: undefined }
-    const { inspection: looked, outlines } = await session.survey((choice) => {
-      page = paged(choice, filter(choice, options, participant), options)
-      return page.shown
-    })
+    const isJson = options.json === true
+    const survey = await session.survey(
+      (choice) => {
+        page = paged(choice, filter(choice, options, participant), options)
+        return page.shown
+      },
+      isJson ? Number.POSITIVE_INFINITY : APART_SHOWN,
+    )
+    const { inspection: looked, outlines, apart } = survey
     const { log } = session.config
     const inspection = await session.withHolds(looked, looked.transactions)
-    const code = exitCodeFor({ ...inspection, transactions: outlines })
-    if (options.json === true) {
+    const code = exitCodeFor({ ...inspection, transactions: outlines, apart })
+    if (isJson) {
       const transactions = inspection.transactions.map((each) => transactionJson(each, inspection))
       const body = { total: page.wanted.length, next: page.next ?? null, transactions }
       io.out(json(inspection.atMs, { ...inspectionJson(inspection, log), ...body }))
@@ -45,7 +50,7 @@ export function list(io: Io, { participant, ...options }: ListOptions): Promise<
         ? `${nothing(outlines, page)}\n`
         : transactionTable(io, inspection, inspection.transactions),
     )
-    io.out(apartTable(io, inspection.apart))
+    io.out(apartTable(io, inspection.apart, apart.length))
     tellNext(io, inspection, page)
     return code
   })

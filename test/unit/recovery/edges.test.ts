@@ -11,6 +11,7 @@ import {
   type InspectOptions,
   inspect,
   narrowed,
+  type Survey,
   survey,
 } from '../../../src/recovery/inspect.ts'
 import { recoverOnce } from '../../../src/recovery/once.ts'
@@ -46,7 +47,8 @@ function world() {
       const pending = readings[Math.min(reading, readings.length - 1)] ?? []
       reading += 1
       const standing = () => 'older' as const
-      return { logId: log.logId, pending, operators: [], standing, owner: undefined }
+      const find = (id: string) => pending.find(({ record: { gtrid } }) => gtrid === id)
+      return { logId: log.logId, pending, find, operators: [], standing, owner: undefined }
     }
     return { registry, clock, readLog, answerMs: 1_000 }
   }
@@ -192,9 +194,16 @@ describe('a page of a look', () => {
 
   it('is the same of what another process has looked at', async () => {
     const { looked, inShop } = three()
-    const own = await survey(looked, inShop)
-    const others = narrowed(await inspect(looked), inShop)
-    expect(others).toEqual(own)
+    const comparable = ({ apart, ...rest }: Survey) => ({
+      ...rest,
+      kinds: apart.map(({ kind }) => kind),
+    })
+    for (const most of [0, 1, 9]) {
+      const own = await survey(looked, inShop, most)
+      const others = narrowed(await inspect(looked), inShop, most)
+      expect(comparable(others)).toEqual(comparable(own))
+      expect(own.inspection.apart).toHaveLength(Math.min(most, own.apart.length))
+    }
   })
 
   it('of what another process has looked at has nothing that it never saw', async () => {

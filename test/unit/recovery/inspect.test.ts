@@ -47,10 +47,12 @@ function world() {
     log.reads += 1
     trace.push('read log')
     log.onRead(log.reads)
+    const now = new Map(pending)
     return {
       logId: LOG_ID,
       lastEpoch: log.lastEpoch,
-      pending: [...pending.values()],
+      pending: [...now.values()],
+      find: (id) => now.get(id),
       operators: [],
       standing: ({ epoch }) => (epoch < 1 ? 'forgotten' : epoch === 1 ? 'older' : 'alien'),
       owner: log.owner,
