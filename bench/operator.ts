@@ -10,13 +10,17 @@
  *
  *   --count <n>         transactions (default 10,000)
  *   --mysql <flavour>   mariadb or mysql
+ *   --postgres <major>  15 (default) or 18
  *   --page <x>          fail when the page takes more than this times the queries (default 3)
  *   --rate <x>          fail when recovery settles at less than this part of the bare rate (default 0.8)
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
+import { ROOT } from '../scripts/source-tree.ts'
+import type { runCli } from '../src/cli/program.ts'
 import { prepareMany, timeOf, Unsettled } from '../test/support/many-unsettled.ts'
 import { createDatabase, startMysqlFamily, startPostgres } from '../test/support/servers/index.ts'
 
@@ -28,6 +32,7 @@ async function main(): Promise<void> {
     options: {
       count: { type: 'string' },
       mysql: { type: 'string' },
+      postgres: { type: 'string' },
       page: { type: 'string' },
       rate: { type: 'string' },
     },
@@ -36,13 +41,14 @@ async function main(): Promise<void> {
   const flavour = values.mysql === 'mysql' ? 'mysql' : 'mariadb'
   const report = (line: string): void => console.error(line)
   const settings = [`max_prepared_transactions=${2 * count + 100}`, 'max_connections=100']
-  const postgres = await startPostgres({}, { report, settings })
+  const postgres = await startPostgres({ version: values.postgres }, { report, settings })
   const mysql = await startMysqlFamily({ flavour }, { report })
   const folder = await mkdtemp(join(tmpdir(), 'unanimous-bench-'))
   const unsettled = await Unsettled.open(
     folder,
     await createDatabase(postgres, 'bench'),
     await createDatabase(mysql, 'bench'),
+    await builtCli(),
   )
   try {
     report(`preparing ${count} transactions, and ${count} without a log`)
@@ -80,6 +86,13 @@ async function main(): Promise<void> {
     await Promise.all([postgres.stop(), mysql.stop()])
     await rm(folder, { recursive: true, force: true })
   }
+}
+
+/** What users run; the package does not export it. */
+async function builtCli(): Promise<typeof runCli> {
+  const path = join(ROOT, 'dist/src/cli/program.js')
+  const built = (await import(pathToFileURL(path).href)) as { readonly runCli: typeof runCli }
+  return built.runCli
 }
 
 async function medians(works: readonly (() => Promise<unknown>)[]): Promise<readonly number[]> {

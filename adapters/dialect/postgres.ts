@@ -166,21 +166,36 @@ export function preparedBranches(
   row: Readonly<Record<string, string | null>> | undefined,
 ): readonly PreparedBranch[] {
   const list = <T>(name: string) => JSON.parse(row?.[name] ?? '[]') as readonly T[]
-  const owners = list<string>('owners')
-  const times = list<number>('times')
-  return list<string>('gids').map((gid, at) => new ListedBranch(gid, owners[at], times[at]))
+  const lists: Lists = { gids: list('gids'), owners: list('owners'), times: list('times') }
+  return lists.gids.map((_, at) => new ListedBranch(lists, at))
+}
+
+interface Lists {
+  readonly gids: readonly string[]
+  readonly owners: readonly string[]
+  readonly times: readonly number[]
 }
 
 /** There may be tens of thousands: what is not asked for is not made. */
 class ListedBranch implements PreparedBranch {
-  readonly id: string
-  readonly owner: string
-  readonly preparedAtMs: number
+  readonly #lists: Lists
+  readonly #at: number
 
-  constructor(id: string, owner = '', preparedAtMs = 0) {
-    this.id = id
-    this.owner = owner
-    this.preparedAtMs = preparedAtMs
+  constructor(lists: Lists, at: number) {
+    this.#lists = lists
+    this.#at = at
+  }
+
+  get id(): string {
+    return this.#lists.gids[this.#at] ?? ''
+  }
+
+  get owner(): string {
+    return this.#lists.owners[this.#at] ?? ''
+  }
+
+  get preparedAtMs(): number {
+    return this.#lists.times[this.#at] ?? 0
   }
 
   get xid(): Xid | undefined {

@@ -15,8 +15,8 @@ import {
   type Pool as MysqlPool,
 } from 'mysql2/promise'
 import pg from 'pg'
-import { mysql } from '../../adapters/mysql2/index.ts'
-import { postgres } from '../../adapters/pg/index.ts'
+import { mysql } from 'unanimous/mysql2'
+import { postgres } from 'unanimous/pg'
 import { ROOT } from '../../scripts/source-tree.ts'
 import { runCli } from '../../src/cli/program.ts'
 import { systemClock, systemRandom } from '../../src/clock.ts'
@@ -44,6 +44,7 @@ export class Unsettled {
   readonly #shop: MysqlPool
   readonly #bareLedger: pg.Client
   readonly #bareShop: Connection
+  readonly #runCli: typeof runCli
 
   private constructor(
     folder: string,
@@ -51,6 +52,7 @@ export class Unsettled {
     shopUrl: string,
     bareLedger: pg.Client,
     bareShop: Connection,
+    run: typeof runCli,
   ) {
     this.folder = folder
     this.ledgerUrl = ledgerUrl
@@ -59,15 +61,22 @@ export class Unsettled {
     this.#shop = createPool({ uri: shopUrl })
     this.#bareLedger = bareLedger
     this.#bareShop = bareShop
+    this.#runCli = run
   }
 
-  static async open(folder: string, ledgerUrl: string, shopUrl: string): Promise<Unsettled> {
+  /** @param run - the command line: of the built package, where that is measured */
+  static async open(
+    folder: string,
+    ledgerUrl: string,
+    shopUrl: string,
+    run: typeof runCli = runCli,
+  ): Promise<Unsettled> {
     const bareLedger = new pg.Client(ledgerUrl)
     await bareLedger.connect()
     const bareShop = await createConnection({ uri: shopUrl })
     await bareLedger.query('create table if not exists entry (note text)')
     await bareShop.query('create table if not exists entry (note varchar(200)) engine=innodb')
-    const many = new Unsettled(folder, ledgerUrl, shopUrl, bareLedger, bareShop)
+    const many = new Unsettled(folder, ledgerUrl, shopUrl, bareLedger, bareShop, run)
     await writeFile(
       join(folder, 'unanimous.config.mjs'),
       `export default () => globalThis[Symbol.for('${PLACE}')]`,
@@ -85,7 +94,7 @@ export class Unsettled {
     Object.assign(globalThis, { [Symbol.for(PLACE)]: { log: this.log, participants } })
     let out = ''
     let err = ''
-    const code = await runCli(args, {
+    const code = await this.#runCli(args, {
       cwd: this.folder,
       clock: systemClock,
       interactive: false,
