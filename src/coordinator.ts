@@ -11,6 +11,7 @@
  * A participant that is down is recovered when it comes back; it delays nothing else (rule 8).
  */
 import { within } from './clock.ts'
+import { completeSettleBehind } from './commit/behind.ts'
 import { joinTransaction } from './commit/join.ts'
 import {
   type CheckedOptions,
@@ -54,7 +55,10 @@ export class Coordinator<P extends Participants = Participants> {
     options: CoordinatorOptions<P>,
   ): Promise<Coordinator<P>> {
     const seams = completeSeams(options.seams)
-    const budget = completeBudget(options.budget)
+    const bounds = {
+      budget: completeBudget(options.budget),
+      behind: completeSettleBehind(options.settleBehind),
+    }
     const events = new Events(logSink(options.logger))
     const registry = createRegistry(options.participants, seams.clock, events)
     const place = typeof options.log === 'string' ? { directory: options.log } : options.log
@@ -72,7 +76,7 @@ export class Coordinator<P extends Participants = Participants> {
           : undefined
       const started = await log.start()
       const parts = { registry, log: started, directory, events, siblings }
-      const coordinator = new Coordinator<P>(joinParts(options, seams, budget, parts))
+      const coordinator = new Coordinator<P>(joinParts(options, seams, bounds, parts))
       await coordinator.#start(answered, options.recoverMs ?? 5_000)
       return coordinator
     } catch (cause) {
@@ -119,7 +123,7 @@ export class Coordinator<P extends Participants = Participants> {
    * }, { name: 'transfer' })
    *
    * @returns what `work` returned, once the decision is durable and its branches are settled, or
-   * were waited for (`settleMs`)
+   * were waited for (`settleMs`), or are settled behind (`settle`)
    * @throws TransactionError with `outcome`: `rolled-back`, `in-doubt` or `heuristic`
    */
   async transaction<T>(

@@ -3,8 +3,9 @@
  *
  * @packageDocumentation
  */
+export type { SettleBehindOptions } from './commit/behind.ts'
 export type { TransactionVerbs } from './commit/handles.ts'
-export type { Propagation, TransactionOptions } from './commit/options.ts'
+export type { Propagation, Settle, TransactionOptions } from './commit/options.ts'
 export type { RetryOptions } from './commit/retry.ts'
 export { type CliConfig, defineConfig } from './config.ts'
 export type { KnownOutcome, OpenTransaction, TransactionHandles } from './coordinator/handles.ts'

@@ -13,6 +13,7 @@ import type { Seats } from '../participant/seats.ts'
 import type { Settlements } from '../participant/settle.ts'
 import type { Phases } from '../tracing.ts'
 import type { Ambient } from './ambient.ts'
+import type { Behind } from './behind.ts'
 
 export interface Limits {
   /** A transaction without a `timeoutMs` of its own is aborted after this time. */
@@ -35,6 +36,7 @@ export interface CommitContext {
   readonly ambient: Ambient
   readonly seats: Seats
   readonly budget: Budget
+  readonly behind: Behind
   readonly events: Events
   readonly phases: Phases
   readonly clock: Clock

@@ -30,13 +30,23 @@ export interface TransactionOptions<Names extends string = string> {
   readonly retry?: RetryOptions
   /**
    * Inside a transaction: `join` it, run behind a savepoint of it (`nested`), or begin a `new` one of
-   * its own. What joins or is nested has name, meta, deadline, signal and read-only participants of
-   * the transaction around it. Outside of one, each begins a new one. Default: `join`.
+   * its own. What joins or is nested has name, meta, deadline, signal, read-only participants and
+   * settlement of the transaction around it. Outside of one, each begins a new one. Default: `join`.
    */
   readonly propagation?: Propagation
+  /**
+   * When the caller hears of a commit in more than one database: once its branches are settled, or were
+   * waited for (`awaited`), or once the decision is durable, its branches being settled `behind` the
+   * answer. Then the caller may not read its own writes yet, rows are locked a moment longer than it
+   * waits, and a heuristic is the event `branch:heuristic` instead of an error. While as many are behind
+   * as the coordinator's `settleBehind.max`, and where a branch carries a marker row, it is `awaited` all
+   * the same. Default: `awaited`.
+   */
+  readonly settle?: Settle
 }
 
 export type Propagation = 'join' | 'nested' | 'new'
+export type Settle = 'awaited' | 'behind'
 
 export interface CheckedOptions {
   readonly name: string | undefined
@@ -47,6 +57,7 @@ export interface CheckedOptions {
   readonly signal: AbortSignal | undefined
   readonly retry: CheckedRetry
   readonly propagation: Propagation
+  readonly settle: Settle
 }
 
 const LEVELS: readonly string[] = [
@@ -56,6 +67,7 @@ const LEVELS: readonly string[] = [
   'serializable',
 ] satisfies IsolationLevel[]
 const PROPAGATIONS: readonly string[] = ['join', 'nested', 'new'] satisfies Propagation[]
+const SETTLES: readonly string[] = ['awaited', 'behind'] satisfies Settle[]
 /** Longest delay of a timer, in ms. */
 const MAX_TIMEOUT_MS = 2_147_483_647
 
@@ -92,9 +104,12 @@ export function checkOptions(
   if (wrongRetry !== undefined) {
     refuse(wrongRetry, 'Give `{ attempts }` from 1 to 1000, and pauses in ms, the shortest first.')
   }
-  const { propagation = 'join' } = options
+  const { propagation = 'join', settle = 'awaited' } = options
   if (!PROPAGATIONS.includes(propagation)) {
     refuse(`there is no propagation ${String(propagation)}`, `One of: ${PROPAGATIONS.join(', ')}.`)
+  }
+  if (!SETTLES.includes(settle)) {
+    refuse(`there is no settle ${String(settle)}`, `One of: ${SETTLES.join(', ')}.`)
   }
   const levels = typeof isolation === 'string' ? {} : (isolation ?? {})
   for (const participant of [...Object.keys(levels), ...readOnly]) checkName(participant, names)
@@ -113,6 +128,7 @@ export function checkOptions(
     signal,
     retry: completeRetry(options.retry),
     propagation,
+    settle,
   }
 }
 

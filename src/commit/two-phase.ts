@@ -65,7 +65,10 @@ export async function commitInTwoPhases(
   if (!context.inert) await context.failpoints('prepare:after-all')
   await context.phases.run('decide', { gtrid: tx.gtrid }, () => decide(context, tx, prepared))
   if (!context.inert) await context.failpoints('decide:after')
-  await phaseTwo(context, tx, prepared)
+  const settling = phaseTwo(context, tx, prepared)
+  // With a marker no caller may hear of a commit that no database is known to have.
+  const behind = tx.options.settle === 'behind' && !isMarked(prepared)
+  if (!behind || !context.behind.take(settling)) await settling
 }
 
 /** A participant that cannot be told refuses the transaction. */
@@ -228,13 +231,12 @@ async function phaseTwo(
   const answers = await waitForAnswers(context, gtrid, prepared, settled)
   const conclusion = conclude(answers)
   const known = answers.includes('committed')
-  const marked = prepared.some(({ evidence }) => evidence.marker)
   if (conclusion === 'mixed' || conclusion === 'hazard') {
     tx.move('heuristic')
     throw heuristic(tx, prepared, answers)
   }
   // With markers the log is expendable, but only for what some database is known to hold.
-  if (conclusion === 'unfinished' && marked && !known) {
+  if (conclusion === 'unfinished' && !known && isMarked(prepared)) {
     tx.move('in-doubt')
     throw inDoubt(
       tx,
@@ -336,6 +338,10 @@ function commitRecord(
 
 function branchRecord({ branch, xid, evidence }: Prepared): BranchRecord {
   return { participant: branch.participant, bqual: xid.bqual, ...evidence }
+}
+
+function isMarked(prepared: readonly Prepared[]): boolean {
+  return prepared.some(({ evidence }) => evidence.marker)
 }
 
 function inDoubt(

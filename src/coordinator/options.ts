@@ -1,5 +1,6 @@
 /** What a coordinator is opened with. */
 import { type Clock, type Random, systemClock, systemRandom } from '../clock.ts'
+import type { SettleBehindOptions } from '../commit/behind.ts'
 import { type Failpoints, noFailpoints } from '../failpoint.ts'
 import { serveLive } from '../live/server.ts'
 import type { FileSystem } from '../log/file-system.ts'
@@ -38,6 +39,8 @@ export interface CoordinatorOptions<P extends Participants> {
    * Default: `{ unsettled: 100, ageMs: Infinity }`. `false`: no limits.
    */
   readonly budget?: BudgetOptions | false
+  /** How many transactions with `settle: 'behind'` may be settled behind at a time. Default: `{ max: 64 }`. */
+  readonly settleBehind?: SettleBehindOptions
   /** @internal Clock, randomness, files, failpoints and the socket, for tests. */
   readonly seams?: Partial<Seams>
 }

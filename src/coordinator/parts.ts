@@ -1,5 +1,6 @@
 /** The parts of an open coordinator, joined: what the live path and recovery share. */
 import { createAmbient } from '../commit/ambient.ts'
+import { Behind } from '../commit/behind.ts'
 import type { CommitContext } from '../commit/context.ts'
 import { messageOf, UnanimousError } from '../errors.ts'
 import type { Events } from '../events.ts'
@@ -48,10 +49,17 @@ export interface Opened extends Pick<Parts, 'registry' | 'log' | 'directory' | '
   readonly siblings: Siblings | undefined
 }
 
+/** How much may be unfinished. */
+export interface Bounds {
+  readonly budget: Required<BudgetOptions>
+  /** Transactions that are settled behind their callers' answers. */
+  readonly behind: number
+}
+
 export function joinParts<P extends Participants>(
   options: CoordinatorOptions<P>,
   seams: Seams,
-  budget: Required<BudgetOptions>,
+  bounds: Bounds,
   opened: Opened,
 ): Parts {
   const { registry, log, events, siblings } = opened
@@ -90,7 +98,8 @@ export function joinParts<P extends Participants>(
     announcements: new Announcements(registry, log),
     ambient: createAmbient(),
     seats: new Seats(),
-    budget: new Budget(budget, settlements.unsettled, events),
+    behind: new Behind(bounds.behind, stop),
+    budget: new Budget(bounds.budget, settlements.unsettled, events),
     limits: {
       timeoutMs: options.timeoutMs ?? 30_000,
       acquireMs: options.acquireMs ?? 5_000,

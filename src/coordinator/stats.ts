@@ -14,8 +14,10 @@ export interface CoordinatorStats {
   /** As `unanimous status` tells it. */
   readonly state: 'open' | 'draining' | 'stopped'
   readonly transactions: {
-    /** Begun and not ended. */
+    /** Begun and not ended; those that are settled behind are still running. */
     readonly running: number
+    /** Of these, answered and settled behind the answer (`settle: 'behind'`). */
+    readonly behind: number
     /** The age of the oldest of them, in ms; 0 when there is none. */
     readonly oldestMs: number
     /** How they ended; each attempt of a `retry` is one. */
@@ -42,7 +44,7 @@ export interface ParticipantStats extends RecoveryCounts {
 
 export function statsOf(parts: Parts): CoordinatorStats {
   const { context, log, owner, recovery, registry, tally } = parts
-  const { clock, live, phases, settlements } = context
+  const { behind, clock, live, phases, settlements } = context
   const [oldest] = live.transactions()
   const participants = [...registry.keys()].map((name) => {
     const { left, oldestMs } = settlements.unsettled.of(name)
@@ -55,6 +57,7 @@ export function statsOf(parts: Parts): CoordinatorStats {
     state: stateOf(parts),
     transactions: {
       running: live.size,
+      behind: behind.running,
       oldestMs: oldest === undefined ? 0 : clock.monotonic() - oldest.startedAt,
       ended: { ...tally.ended },
       codes: { ...tally.codes },

@@ -1,4 +1,4 @@
-/** The options of docs/deadlines.md and docs/servers.md, and the configuration of docs/cli.md. */
+/** The options of docs/deadlines.md, docs/performance.md and docs/servers.md, and the configuration of docs/cli.md. */
 import { expect, it } from 'vitest'
 import { testDatabases } from '../support/databases.ts'
 import { openPage } from '../support/docs.ts'
@@ -6,6 +6,7 @@ import { openPage } from '../support/docs.ts'
 const { postgres, mysql } = await testDatabases()
 const environment = { LEDGER_URL: postgres.url, SHOP_URL: mysql.url }
 const deadlines = await openPage('docs/deadlines.md', environment)
+const performancePage = await openPage('docs/performance.md', environment)
 const servers = await openPage('docs/servers.md', environment)
 const cli = await openPage('docs/cli.md', environment)
 
@@ -39,6 +40,27 @@ async function work(): Promise<void> {
 `
   const after = `console.log(attempts, 'attempts')${CLOSE}`
   expect(await deadlines.run({ before, after })).toBe('3 attempts\n')
+})
+
+it('performance: a transaction is settled behind its answer, and closing waits for that', async () => {
+  const before = `${POOLS}
+const [ledger, shop] = [ledgerPool, shopPool]
+await ledger.query('create table una_page (id int)')
+await shop.query('create table una_page (id int)')
+async function transfer(): Promise<void> {
+  await coordinator.pool('ledger').query('insert into una_page values (1)')
+  await coordinator.pool('shop').query('insert into una_page values (1)')
+}
+`
+  const after = `
+await coordinator.close()
+const inLedger = await ledger.query('select id from una_page')
+const [inShop] = await shop.query('select id from una_page')
+console.log(inLedger.rows, inShop)
+await Promise.all([ledgerPool.end(), shopPool.end()])
+`
+  const row = '[ { id: 1 } ]'
+  expect(await performancePage.run({ before, after })).toBe(`${row} ${row}\n`)
 })
 
 it('servers: unsafe settings are allowed by their codes', async () => {

@@ -77,6 +77,7 @@ export class Clients {
     const options = {
       timeoutMs: plan.timeoutMs,
       readOnly: plan.readOnly,
+      settle: plan.settle,
       ...(plan.signalMs === undefined ? {} : { signal: this.#signal(plan.signalMs, process) }),
     }
     if (plan.ending === 'by hand' || plan.ending === 'roll back by hand') {

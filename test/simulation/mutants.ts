@@ -553,8 +553,16 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '4',
     name: 'resolves before one database is known to have committed',
     file: TWO_PHASE,
-    find: "  if (conclusion === 'unfinished' && marked && !known) {",
-    replace: "  if (conclusion === 'unfinished' && marked && !known && tx.gtrid === '') {",
+    find: "  if (conclusion === 'unfinished' && !known && isMarked(prepared)) {",
+    replace:
+      "  if (conclusion === 'unfinished' && !known && isMarked(prepared) && tx.gtrid === '') {",
+  },
+  {
+    rule: '4',
+    name: 'settles behind what carries markers',
+    file: TWO_PHASE,
+    find: "  const behind = tx.options.settle === 'behind' && !isMarked(prepared)\n",
+    replace: "  const behind = tx.options.settle === 'behind'\n",
   },
   {
     rule: '4',

@@ -33,6 +33,7 @@ export interface TransactionPlan {
   readonly attempts: number
   /** When the caller's signal fires, in ms; `undefined`: never. */
   readonly signalMs: number | undefined
+  readonly settle: 'awaited' | 'behind'
 }
 
 export const CRASH_KINDS = [
@@ -64,6 +65,8 @@ export interface Plan {
   readonly disk: DiskFaults
   /** Failpoints hold the process up now and then. */
   readonly pauses: number
+  /** How many transactions of a process may be settled behind their answers. */
+  readonly maxBehind: number
   readonly forceMs: number
   readonly settleMs: number
   /** Branches of others lie about. */
@@ -123,8 +126,15 @@ export function drawPlan(rng: Rng): Plan {
     plan.settleMs = 5
     plan.network.slowMs = 200
   }
-  const transactions = drawn.map((one, index) => ({ ...one, process: index % plan.processes }))
-  return { ...plan, transactions }
+  // Drawn last: the seeds from before it draw all else as they did.
+  const share = rng.pick([0, 0, 0.5, 1])
+  const maxBehind = rng.pick([1, 2, 64])
+  const transactions = drawn.map((one, index) => ({
+    ...one,
+    process: index % plan.processes,
+    settle: rng.chance(share) ? ('behind' as const) : ('awaited' as const),
+  }))
+  return { ...plan, maxBehind, transactions }
 }
 
 function drawServers(rng: Rng): ServerPlan[] {
@@ -139,7 +149,7 @@ function drawServers(rng: Rng): ServerPlan[] {
 function drawTransaction(
   rng: Rng,
   servers: readonly ServerPlan[],
-): Omit<TransactionPlan, 'process'> {
+): Omit<TransactionPlan, 'process' | 'settle'> {
   const both = rng.chance(0.85)
   const first = rng.int(servers.length)
   const used = servers.filter((_, index) => (both ? index < 2 || rng.chance(0.7) : index === first))

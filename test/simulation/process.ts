@@ -68,7 +68,7 @@ export class Process implements Owner {
     }
     const place = plan.processes === 1 ? { directory: DIRECTORY } : { root: ROOT }
     const log = { ...place, segmentBytes: SEGMENT_BYTES }
-    const { forceMs, settleMs } = plan
+    const { forceMs, settleMs, maxBehind } = plan
     const began = world.now
     try {
       const coordinator = await Coordinator.open({
@@ -79,6 +79,7 @@ export class Process implements Owner {
         logger: this.#logger(),
         forceMs,
         settleMs,
+        settleBehind: { max: maxBehind },
         contactMs: CONTACT_MS,
         recoverMs: CONTACT_MS,
         seams,

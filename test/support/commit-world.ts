@@ -2,6 +2,7 @@
 import type { Refusal } from '../../src/adapter.ts'
 import { systemClock } from '../../src/clock.ts'
 import { createAmbient } from '../../src/commit/ambient.ts'
+import { Behind } from '../../src/commit/behind.ts'
 import type { CommitContext, Limits } from '../../src/commit/context.ts'
 import { checkOptions, type TransactionOptions } from '../../src/commit/options.ts'
 import { Running } from '../../src/commit/run.ts'
@@ -47,6 +48,7 @@ export function world(ledgerScript: Script = {}, shopScript: Script = {}) {
     live,
     settlements,
     budget: new Budget(completeBudget(), settlements.unsettled, events),
+    behind: new Behind(2, (cause) => stopped.push(cause)),
     markers,
     ambient: createAmbient(),
     announcements: new Announcements(registry, log),

@@ -43,6 +43,8 @@ export interface Script {
   vote?: 'prepared' | 'lost-prepared' | 'lost' | 'hang' | Refusal
   /** `lost-applied`: the server committed, the answer never came. */
   commit?: 'answered' | 'lost-applied' | 'lost' | 'later' | 'absent' | 'hang'
+  /** Phase two waits for it. */
+  beforeCommit?: Promise<void>
   onePhase?: 'committed' | 'lost-applied' | 'lost' | Refusal
   rollback?: 'answered' | 'lost' | 'absent'
   /** Verb of recovery; default: as the server's state demands. */
@@ -286,6 +288,7 @@ class FakeBranch implements Branch<FakeHandle> {
 
   async commit(): Promise<Settlement> {
     this.#participant.record('commit')
+    if (this.#participant.script.beforeCommit) await this.#participant.script.beforeCommit
     const choice = this.#participant.script.commit ?? 'answered'
     if (choice === 'hang') return new Promise(() => undefined)
     if (choice === 'answered' || choice === 'lost-applied') {

@@ -7,7 +7,7 @@ const check = (options: TransactionOptions) => checkOptions(options, NAMES, 30_0
 describe('the options of a transaction', () => {
   it('have defaults', () => {
     const options = check({})
-    expect(options).toMatchObject({ name: undefined, meta: undefined, timeoutMs: 30_000 })
+    expect(options).toMatchObject({ name: undefined, timeoutMs: 30_000, settle: 'awaited' })
     expect(options.isolation('ledger')).toBeUndefined()
     expect(options.isReadOnly('ledger')).toBe(false)
   })
@@ -54,6 +54,7 @@ describe('the options of a transaction', () => {
     ['a time-out that timers cannot hold', { timeoutMs: 2 ** 31 }, 'INVALID_OPTION'],
     ['an unknown isolation level', { isolation: 'chaos' }, 'INVALID_OPTION'],
     ['an unknown propagation', { propagation: 'mandatory' }, 'INVALID_OPTION'],
+    ['an unknown settle', { settle: 'later' }, 'INVALID_OPTION'],
     ['a retry that is no object', { retry: 3 }, 'INVALID_OPTION'],
     ['a retry without attempts', { retry: {} }, 'INVALID_OPTION'],
     ['a retry of none', { retry: { attempts: 0 } }, 'INVALID_OPTION'],
