@@ -13,7 +13,16 @@ export {
   UnanimousError,
 } from './errors.ts'
 export { InvariantError, invariant } from './invariant.ts'
-export type { AmbientBranch, Branch, BranchRequest, Probed, Seat } from './participant/branch.ts'
+export type {
+  AmbientBranch,
+  Branch,
+  BranchRequest,
+  GivenAnswers,
+  GivenStatement,
+  GiveWhen,
+  Probed,
+  Seat,
+} from './participant/branch.ts'
 export type {
   Announcement,
   ByHand,

@@ -4,11 +4,17 @@
  * @packageDocumentation
  */
 export type { SettleBehindOptions } from './commit/behind.ts'
+export type { ExecuteOptions, Statement } from './commit/execute.ts'
 export type { TransactionVerbs } from './commit/handles.ts'
 export type { Propagation, Settle, TransactionOptions } from './commit/options.ts'
 export type { RetryOptions } from './commit/retry.ts'
 export { type CliConfig, defineConfig } from './config.ts'
-export type { KnownOutcome, OpenTransaction, TransactionHandles } from './coordinator/handles.ts'
+export type {
+  Answers,
+  KnownOutcome,
+  OpenTransaction,
+  TransactionHandles,
+} from './coordinator/handles.ts'
 export type { LogDirectory, LogLocation, LogRoot } from './coordinator/location.ts'
 export type { CloseOptions, CoordinatorOptions } from './coordinator/options.ts'
 export type { CoordinatorStats, ParticipantStats } from './coordinator/stats.ts'
@@ -27,6 +33,7 @@ export type { LogUsage } from './log/decision-log.ts'
 export type { Logger } from './logger.ts'
 export type { BudgetOptions } from './participant/budget.ts'
 export type {
+  AnswerOf,
   HandleOf,
   IsolationChoice,
   ParticipantDefinition,

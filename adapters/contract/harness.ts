@@ -59,6 +59,8 @@ export interface ContractHarness {
   /** A statement that takes this many seconds. */
   sleep(seconds: number): string
   killSession(id: unknown): string
+  /** The rows in what the driver answers to a statement; none for one that answers none. */
+  rowsOf(answer: unknown): readonly Row[]
   /** A statement that answers how long its session waits for locks. */
   readonly lockWaits: string
   /** What phase one, and what a commit without it, are called on the wire. */

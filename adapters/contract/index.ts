@@ -9,6 +9,7 @@
  */
 import { deadlines } from './deadlines.ts'
 import { endings } from './endings.ts'
+import { given } from './given.ts'
 import { lostAnswers } from './lost-answers.ts'
 import { refusals } from './refusals.ts'
 import { connections, proofs, settling } from './settling.ts'
@@ -37,6 +38,7 @@ export const participantContract: readonly ContractCase[] = [
   ...refusals,
   ...lostAnswers,
   ...deadlines,
+  ...given,
   ...settling,
   ...proofs,
   ...connections,

@@ -13,7 +13,15 @@
  *     next borrower's statement.
  *  3. Neither takes longer than its patience; what was not reached by then is left to the sweep.
  */
-import { type Clock, LATE, sleep, within } from '../../src/adapter.ts'
+import {
+  type Clock,
+  type Decision,
+  LATE,
+  type Settlement,
+  sleep,
+  within,
+  type Xid,
+} from '../../src/adapter.ts'
 
 /**
  * - `sent`: the server passed it on
@@ -21,6 +29,9 @@ import { type Clock, LATE, sleep, within } from '../../src/adapter.ts'
  * - `unseen`: the server does not show the session to us, or is another one
  */
 export type Interrupted = 'sent' | 'gone' | 'unseen'
+
+/** Cancels or ends a branch's own session from outside of it; `undefined` while it is not known. */
+export type Reach = ((how: 'cancel' | 'terminate') => Promise<Interrupted>) | undefined
 
 /** How long a cancelled statement, or an ended session, may take to be over, in ms. */
 export const PATIENCE_MS = 1_000
@@ -63,6 +74,33 @@ export async function fence(clock: Clock, end: () => Promise<Interrupted>): Prom
     if (answer !== 'sent') return answer === 'gone'
     await sleep(clock, pauseMs)
   }
+}
+
+/** Whether nothing of a branch runs any more, on a connection that lives. */
+export async function fallsQuiet(
+  clock: Clock,
+  gate: { readonly busy: boolean },
+  session: { readonly lost: unknown },
+  reach: Reach,
+): Promise<boolean> {
+  const running = (): boolean => gate.busy && session.lost === undefined
+  const cancel = reach === undefined ? undefined : () => reach('cancel')
+  return (await quiesce(clock, running, cancel)) && session.lost === undefined
+}
+
+/** Whether it is certain that the server does nothing more for a branch. */
+export async function endSession(clock: Clock, reach: Reach): Promise<boolean> {
+  return reach !== undefined && fence(clock, () => reach('terminate'))
+}
+
+/** Whether nothing is left of a branch whose session is over. */
+export async function isGone(
+  home: { readonly clock: Clock; settle(xid: Xid, decision: Decision): Promise<Settlement> },
+  xid: Xid,
+): Promise<boolean> {
+  const settled = await within(home.clock, PATIENCE_MS, home.settle(xid, 'abort'))
+  // Absent: the session that could have prepared it is over, so it never will be there.
+  return settled !== LATE && (settled.kind === 'answered' || settled.kind === 'absent')
 }
 
 async function idle(clock: Clock, busy: () => boolean, until: number): Promise<void> {

@@ -78,6 +78,12 @@ export function isolationIn(value: unknown): IsolationLevel {
   return String(value).toLowerCase().replaceAll('-', ' ') as IsolationLevel
 }
 
+/** What goes before the verb that decides: the marker, and the end of the application's part. */
+export function marked(xid: Xid, markerSchema: string | undefined): readonly string[] {
+  const marker = markerSchema === undefined ? [] : [insertMarker(xid, markerSchema)]
+  return [...marker, end(xid)]
+}
+
 /** Ends a transaction that a session with autocommit off, or an earlier borrower, left open. */
 export const ROLLBACK = 'ROLLBACK'
 

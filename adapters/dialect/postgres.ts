@@ -3,7 +3,8 @@
  *
  *   gid = gtrid:bqual      at most 64 + 1 + 64 bytes of ASCII; PostgreSQL allows 199
  *
- * The vote packet (PROOF.md §2) is one simple query:
+ * The vote packet (PROOF.md §2) is one simple query, or, behind statements given in advance, part of
+ * theirs under one Sync:
  *
  *   SAVEPOINT          fails outside a block (25P01) and in an aborted one (25P02), and stops the rest
  *   SELECT             raises unless the block still carries our SET LOCAL; answers the xid8
@@ -106,26 +107,27 @@ export function interrupt(
   FROM pg_catalog.pg_stat_activity WHERE pid = ${Number(pid)}`
 }
 
+export const COMMIT = 'COMMIT'
+export const ROLLBACK = 'ROLLBACK'
+const PREPARE = 'PREPARE TRANSACTION'
+
 /** Whether the block is still ours, and the transaction id if it has one (`''` if not). */
-export function probe(xid: Xid): string {
+export function probe(xid: Xid): readonly string[] {
   return check(xid, "coalesce(pg_catalog.pg_current_xact_id_if_assigned()::text, '')")
 }
 
 /** Whether the block is still ours, and its transaction id. */
-export function identify(xid: Xid): string {
+export function identify(xid: Xid): readonly string[] {
   return check(xid, 'pg_catalog.pg_current_xact_id()::text')
 }
 
-export function prepare(xid: Xid, markerSchema: string | undefined): string {
-  return `${withMarker(xid, markerSchema)}; PREPARE TRANSACTION ${literal(gidOf(xid))}`
+export function prepare(xid: Xid, markerSchema: string | undefined): readonly string[] {
+  return [...withMarker(xid, markerSchema), `${PREPARE} ${literal(gidOf(xid))}`]
 }
 
-export function commitOnePhase(xid: Xid, markerSchema: string | undefined): string {
-  return `${withMarker(xid, markerSchema)}; COMMIT`
+export function commitOnePhase(xid: Xid, markerSchema: string | undefined): readonly string[] {
+  return [...withMarker(xid, markerSchema), COMMIT]
 }
-
-export const COMMIT = 'COMMIT'
-export const ROLLBACK = 'ROLLBACK'
 
 export function commitPrepared(xid: Xid): string {
   return `COMMIT PREPARED ${literal(gidOf(xid))}`
@@ -320,14 +322,15 @@ export const HIDDEN_SESSIONS: string = `SELECT count(*)::text AS hidden
     AND (query = '<insufficient privilege>' OR state = 'disabled')`
 
 /**
- * Sessions that name the text. An idle one shows its last statement: after a vote packet the next may
- * be the COMMIT PREPARED that waits unread in its socket.
+ * Sessions that name the text. An idle one shows its last statement: after a vote packet, of whichever
+ * protocol, the next may be the COMMIT PREPARED that waits unread in its socket.
  */
 export function sessionsNaming(text: string): string {
   return `SELECT pid::text AS id, query AS statement
   FROM pg_catalog.pg_stat_activity
   WHERE pid <> pg_catalog.pg_backend_pid() AND position(${literal(text)} in query) > 0
-    AND (state IS DISTINCT FROM 'idle' OR query LIKE 'SAVEPOINT ${SAVEPOINT};%')`
+    AND (state IS DISTINCT FROM 'idle' OR query LIKE 'SAVEPOINT ${SAVEPOINT};%'
+      OR query LIKE '${PREPARE} %')`
 }
 
 /** As text, so that no parser of the driver rounds it. */
@@ -335,20 +338,22 @@ function micros(time: string): string {
   return `(extract(epoch FROM ${time}) * 1000000)::bigint::text`
 }
 
-function withMarker(xid: Xid, schema: string | undefined): string {
-  const marker = schema === undefined ? '' : `; ${insert(xid, schema, COMMITTED)}`
-  return identify(xid) + marker
+function withMarker(xid: Xid, schema: string | undefined): readonly string[] {
+  return [...identify(xid), ...(schema === undefined ? [] : [insert(xid, schema, COMMITTED)])]
 }
 
 /**
  * The ELSE branch raises 22P02 with our words in it. It depends on current_setting(), which is
  * stable and not immutable: the planner cannot fold it and raise for a branch that is ours.
  */
-function check(xid: Xid, answer: string): string {
+function check(xid: Xid, answer: string): readonly string[] {
   const setting = "pg_catalog.current_setting('unanimous.branch', true)"
-  return `SAVEPOINT ${SAVEPOINT}; SELECT CASE WHEN ${setting} = ${literal(gidOf(xid))} THEN ${answer}
-  ELSE (${literal(`${NOT_OURS}: `)} || coalesce(${setting}, ''))::int::text END AS xid8;
-  RELEASE SAVEPOINT ${SAVEPOINT}`
+  return [
+    `SAVEPOINT ${SAVEPOINT}`,
+    `SELECT CASE WHEN ${setting} = ${literal(gidOf(xid))} THEN ${answer}
+  ELSE (${literal(`${NOT_OURS}: `)} || coalesce(${setting}, ''))::int::text END AS xid8`,
+    `RELEASE SAVEPOINT ${SAVEPOINT}`,
+  ]
 }
 
 function insert(xid: Xid, schema: string, state: string): string {

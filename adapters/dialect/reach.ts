@@ -1,8 +1,8 @@
 /**
- * Why no connection came: whether the server may answer in a moment, so that the same work is worth
+ * Why no connection came, or is there no more: whether the server may answer in a moment, so that the same work is worth
  * another try. A wrong login or a database that is not there does not mend itself.
  */
-import { messageOf, TransactionError, UnanimousError } from '../../src/adapter.ts'
+import { messageOf, type Refusal, TransactionError, UnanimousError } from '../../src/adapter.ts'
 
 /** Of the socket, by Node's names. A Unix socket is missing (ENOENT) while its server is down. */
 const SOCKET =
@@ -35,4 +35,10 @@ export function enlistFailed(
     known?.message ?? `${participant}: ${messageOf(cause)}`,
     { outcome: 'rolled-back', gtrid, retryable, hint: known?.hint, cause },
   )
+}
+
+/** Why a branch whose connection is gone cannot be committed. */
+export function connectionLost(cause: unknown): Refusal {
+  const reason = `the connection was lost: ${messageOf(cause)}`
+  return { code: 'CONNECTION_LOST', reason, retryable: true, cause }
 }

@@ -7,6 +7,7 @@
  *                            │              ├─► refused ─rollback─► ended
  *                            │              └─► uncertain            (connection destroyed)
  *                            └──commitOnePhase─► ended | uncertain
+ * `given` is active, with statements given in advance: it takes no others.
  *
  * The invariants are those of the Branch port. Two of them live here in one place each: the packets
  * that vote go through `#ask` (rule 3), and a connection leaves through `#leave`.
@@ -16,30 +17,41 @@ import {
   type BranchEvidence,
   type BranchRequest,
   errorOf,
+  type GivenAnswers,
+  type GivenStatement,
+  type GiveWhen,
   type IsolationLevel,
   isPending,
-  LATE,
-  messageOf,
   type OnePhaseAnswer,
   type Probed,
   type Refusal,
   type Settlement,
   type Vote,
-  within,
   type Xid,
 } from '../../src/adapter.ts'
 import { Gate } from '../dialect/gate.ts'
-import { fence, PATIENCE_MS, quiesce } from '../dialect/interrupt.ts'
+import { checkGiven, GivenFailed, refusedError } from '../dialect/given.ts'
+import { endSession, fallsQuiet, isGone, type Reach } from '../dialect/interrupt.ts'
 import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, NO_TABLE, provesNoEffect, refusalOf } from '../dialect/mysql-errors.ts'
+import { newClient } from '../dialect/nesting.ts'
+import { connectionLost } from '../dialect/reach.ts'
 import { corePool, type MysqlHandle } from './driver-types.ts'
-import { type Enlistment, enlist, type MysqlHome, notEnlisted, type Physical } from './enlist.ts'
+import {
+  type Enlistment,
+  enlist,
+  giveBack,
+  type MysqlHome,
+  notEnlisted,
+  type Physical,
+} from './enlist.ts'
 import { type FacadeHost, facade } from './facade.ts'
+import { Given } from './given.ts'
 import { hear } from './lease.ts'
 import type { Session } from './pool.ts'
 import { finishPrepared, quietRollback } from './settle.ts'
 
-type State = 'new' | 'active' | 'voting' | 'refused' | 'prepared' | 'uncertain' | 'ended'
+type State = 'new' | 'active' | 'given' | 'voting' | 'refused' | 'prepared' | 'uncertain' | 'ended'
 
 type Answer =
   | { readonly kind: 'done' }
@@ -61,9 +73,10 @@ export class MysqlBranch implements Branch<MysqlHandle> {
   #isolation: IsolationLevel | undefined
   #state: State = 'new'
   #session: Session | undefined
+  #given: Given | undefined
   #xid: Xid | undefined
   #physical: Physical | undefined
-  #because: () => Error = () => new Error('the branch has ended')
+  #because: () => Error = () => new Error('the branch has ended, or takes no further statement')
   /** What a rollback hears after the branch has ended: the connection is not ours any more. */
   #settled: Settlement = { kind: 'answered' }
 
@@ -108,6 +121,20 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     return facade(this.#host)
   }
 
+  async give(statements: readonly GivenStatement[], when: GiveWhen): Promise<GivenAnswers> {
+    checkGiven(statements, 'MySQL', this.participant, this.#request.gtrid)
+    const given = new Given(statements)
+    await this.#gate.run(newClient(), undefined, async () => {
+      const session = this.#working()
+      this.#given = given
+      this.#state = 'given'
+      if (when !== 'now') return
+      const refusal = await this.#sayAlone(given, session)
+      if (refusal !== undefined) throw refusedError(this.#home.name, this.#request.gtrid, refusal)
+    })
+    return () => given.answers
+  }
+
   endSavepoint(name: string, how: 'release' | 'rollback'): Promise<void> {
     return this.#gate.endSavepoint(name, how)
   }
@@ -128,7 +155,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
 
   async vote(): Promise<Vote> {
     const markerSchema = this.#home.markerSchema()
-    const answer = await this.#ask((xid) => [...marked(xid, markerSchema), sql.prepare(xid)])
+    const answer = await this.#ask((xid) => [...sql.marked(xid, markerSchema), sql.prepare(xid)])
     if (answer.kind === 'lost') return { kind: 'unknown', cause: answer.cause }
     if (answer.kind === 'refused') return answer
     this.#state = 'prepared'
@@ -138,7 +165,10 @@ export class MysqlBranch implements Branch<MysqlHandle> {
   async commitOnePhase(wrote: boolean): Promise<OnePhaseAnswer> {
     const markerSchema = wrote ? this.#home.markerSchema() : undefined
     const marker = markerSchema !== undefined
-    const answer = await this.#ask((xid) => [...marked(xid, markerSchema), sql.commitOnePhase(xid)])
+    const answer = await this.#ask((xid) => [
+      ...sql.marked(xid, markerSchema),
+      sql.commitOnePhase(xid),
+    ])
     if (answer.kind === 'lost') {
       if (wrote) return { kind: 'unknown', cause: answer.cause, evidence: this.#evidence(marker) }
       // A lost answer to a read-only commit leaves nothing in doubt.
@@ -169,11 +199,11 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     // Nothing was prepared: without its client the server can only roll the branch back.
     const sound =
       session.opening !== undefined ||
-      ((await this.#quiet(session)) &&
+      ((await fallsQuiet(this.#home.clock, this.#gate, session, this.#reach)) &&
         this.#xid !== undefined &&
         (await quietRollback(session, this.#xid)))
     this.#leave(sound ? 'release' : 'destroy')
-    if (!sound) await this.#endSession()
+    if (!sound) await endSession(this.#home.clock, this.#reach)
     return this.#settled
   }
 
@@ -200,32 +230,17 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     return this.#request.outside(() => enlist(this.#home, this.#request, boundMs, enlistment))
   }
 
-  /** Whether nothing of the branch runs any more, on a connection that lives. */
-  async #quiet(session: Session): Promise<boolean> {
+  get #reach(): Reach {
     const physical = this.#physical
-    const cancel =
-      physical === undefined ? undefined : () => this.#home.interrupt(physical, 'cancel')
-    const running = (): boolean => this.#gate.busy && session.lost === undefined
-    return (await quiesce(this.#home.clock, running, cancel)) && session.lost === undefined
-  }
-
-  /** Whether it is certain that the server does nothing more for the branch. */
-  async #endSession(): Promise<boolean> {
-    const physical = this.#physical
-    if (physical === undefined) return false
-    return fence(this.#home.clock, () => this.#home.interrupt(physical, 'terminate'))
+    return physical && ((how) => this.#home.interrupt(physical, how))
   }
 
   /** An XA PREPARE whose answer nobody has may still take effect: it is fenced first (T4). */
   async #rollbackUncertain(): Promise<Settlement> {
-    const unknown: Settlement = { kind: 'unknown', cause: this.#session?.lost }
-    const { clock } = this.#home
-    if (this.#xid === undefined || !(await this.#endSession())) return unknown
-    const settled = await within(clock, PATIENCE_MS, this.#home.settle(this.#xid, 'abort'))
-    if (settled === LATE || (settled.kind !== 'answered' && settled.kind !== 'absent')) {
-      return unknown
+    const over = await endSession(this.#home.clock, this.#reach)
+    if (!over || this.#xid === undefined || !(await isGone(this.#home, this.#xid))) {
+      return { kind: 'unknown', cause: this.#session?.lost }
     }
-    // Absent: the session that could have prepared it is over, so it never will be there.
     this.#settled = { kind: 'answered' }
     this.#state = 'ended'
     return this.#settled
@@ -250,9 +265,27 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     return this.#isolation
   }
 
-  /** Sends statements of which the last one decides. */
+  /** Says statements given in advance before anything decides; answers why not. */
+  async #sayAlone(given: Given, session: Session): Promise<Refusal | undefined> {
+    try {
+      if (session.lost !== undefined) throw session.lost
+      await given.say(session, [])
+      return undefined
+    } catch (cause) {
+      const answer = this.#failed(cause, false, false)
+      return answer.kind === 'refused' ? answer.refusal : connectionLost(cause)
+    }
+  }
+
+  /** Sends statements of which the last one decides, behind those that were given in advance. */
   async #ask(statements: (xid: Xid) => readonly string[]): Promise<Answer> {
     const session = this.#session
+    const given = this.#given?.isSaid === false ? this.#given : undefined
+    const merges = session !== undefined && given?.merges(session) === true
+    if (session !== undefined && given !== undefined && !merges) {
+      const refusal = await this.#sayAlone(given, session)
+      if (refusal !== undefined) return { kind: 'refused', refusal }
+    }
     this.#state = 'voting'
     if (session === undefined || this.#xid === undefined) {
       return this.#failed(new Error('the branch was not begun'), false, false)
@@ -263,7 +296,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
       const decides = at === texts.length - 1
       if (session.lost !== undefined) return this.#failed(session.lost, false, false)
       try {
-        await session.ask(text)
+        await (given !== undefined && merges ? given.say(session, restored) : session.ask(text))
       } catch (cause) {
         return this.#failed(cause, decides, texts.length < restored.length)
       }
@@ -274,9 +307,15 @@ export class MysqlBranch implements Branch<MysqlHandle> {
 
   /** @param sent - whether the deciding verb may have reached the server */
   #failed(cause: unknown, sent: boolean, merged: boolean): Answer {
+    const asking = this.#state === 'voting' || this.#state === 'given'
+    if (cause instanceof GivenFailed) {
+      if (asking && cause.stopped) this.#state = 'refused'
+      else if (asking) this.#lose(cause)
+      return { kind: 'refused', refusal: cause.refusal }
+    }
     const error = asMysqlError(cause)
     const answered = error !== undefined && (!sent || provesNoEffect(error, merged))
-    if (this.#state === 'voting' && (answered || !sent)) {
+    if (asking && (answered || !sent)) {
       this.#state = 'refused'
       if (error === undefined) this.#session?.destroy(errorOf(cause))
       if (error?.errno === NO_TABLE) this.#home.forgetContact()
@@ -342,11 +381,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     this.#state = 'ended'
     if (session === undefined) return
     if (how === 'release' && session.lost === undefined) {
-      // Nothing was said on it, and so nothing was heard, if its opening is still to be said.
-      if (this.#physical !== undefined && session.opening === undefined) {
-        this.#physical.heardMs = this.#home.clock.monotonic()
-      }
-      session.release()
+      giveBack(this.#home, session, this.#physical)
     } else session.destroy(session.lost ?? new Error('the branch was rolled back'))
   }
 
@@ -361,14 +396,4 @@ export class MysqlBranch implements Branch<MysqlHandle> {
 function withRestore(statements: readonly string[], session: Session): readonly string[] {
   if (session.owed === undefined || session.inFewestTrips(['', '']).length > 1) return statements
   return [...statements.slice(0, -1), session.owed, ...statements.slice(-1)]
-}
-
-function marked(xid: Xid, markerSchema: string | undefined): readonly string[] {
-  const marker = markerSchema === undefined ? [] : [sql.insertMarker(xid, markerSchema)]
-  return [...marker, sql.end(xid)]
-}
-
-function connectionLost(cause: unknown): Refusal {
-  const reason = `the connection was lost: ${messageOf(cause)}`
-  return { code: 'CONNECTION_LOST', reason, retryable: true, cause }
 }

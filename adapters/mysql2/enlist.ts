@@ -1,6 +1,6 @@
 /**
- * How a branch comes by its connection: contact, connection, identity; and what is to be said to
- * begin on it.
+ * How a branch comes by its connection, and gives it back: contact, connection, identity; and what is to
+ * be said to begin on it.
  */
 import {
   type BranchRequest,
@@ -135,6 +135,12 @@ function openWith(
 ): void {
   if (limit !== undefined) session.owes(limit.restore)
   session.opens(limit === undefined ? statements : [limit.set, ...statements], flavour)
+}
+
+export function giveBack({ clock }: MysqlHome, session: Session, physical?: Physical): void {
+  // Nothing was said on it, and so nothing was heard, if its opening is still to be said.
+  if (physical !== undefined && session.opening === undefined) physical.heardMs = clock.monotonic()
+  session.release()
 }
 
 /** Nothing was begun, or nothing is left of it. */

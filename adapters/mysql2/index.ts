@@ -3,6 +3,7 @@
  *
  * @packageDocumentation
  */
+import type { FieldPacket, QueryResult } from 'mysql2/promise'
 import type { ParticipantDefinition } from '../../src/adapter.ts'
 import { checkAllow } from '../dialect/findings.ts'
 import { checkLockTimeout } from '../dialect/lock-timeout.ts'
@@ -54,7 +55,7 @@ export interface MysqlOptions {
 export function mysql<P extends MysqlPool>(
   pool: P,
   options: MysqlOptions = {},
-): ParticipantDefinition<MysqlHandle, P> {
+): ParticipantDefinition<MysqlHandle, P, [QueryResult, FieldPacket[]]> {
   const settings = {
     markerSchema: options.markerSchema,
     answerMs: options.answerMs ?? 10_000,

@@ -5,6 +5,7 @@
  *                            │              ├─► refused ─rollback─► ended
  *                            │              └─► uncertain            (connection destroyed)
  *                            └──commitOnePhase─► ended | uncertain
+ * `given` is active, with statements given in advance: it takes no others.
  *
  * The invariants are those of the Branch port. Two of them live here in one place each: every error
  * of a verb goes through `#failed` (rule 3), and a connection leaves through `#leave`.
@@ -16,43 +17,47 @@ import {
   type Decision,
   errorOf,
   formatBqual,
+  type GivenAnswers,
+  type GivenStatement,
+  type GiveWhen,
   type IsolationLevel,
-  LATE,
   type OnePhaseAnswer,
   type Probed,
   type Refusal,
   type Settlement,
   type Vote,
-  within,
   type Xid,
 } from '../../src/adapter.ts'
 import { Gate } from '../dialect/gate.ts'
-import { fence, PATIENCE_MS, quiesce } from '../dialect/interrupt.ts'
+import { checkGiven, GivenFailed, refusedError } from '../dialect/given.ts'
+import { endSession, fallsQuiet, isGone, type Reach } from '../dialect/interrupt.ts'
+import { newClient } from '../dialect/nesting.ts'
 import * as sql from '../dialect/postgres.ts'
 import {
-  ABORTED_BLOCK,
   asPostgresError,
   endedByApplication,
   NO_TABLE,
   provesNoEffect,
-  refusalOf,
 } from '../dialect/postgres-errors.ts'
+import { connectionLost } from '../dialect/reach.ts'
 import { sameTags, saysNoId, xid8In } from './answers.ts'
 import type { PgHandle, PgResult } from './driver-types.ts'
 import {
   type Backend,
   type Enlistment,
   enlist,
+  giveBack,
   notEnlisted,
   type PgHome,
   type Physical,
 } from './enlist.ts'
 import { type FacadeHost, facade, speak } from './facade.ts'
-import { connectionLost, Observed, swallowed } from './observed.ts'
+import { Given } from './given.ts'
+import { Observed } from './observed.ts'
 import type { Session } from './pool.ts'
 import { finishEitherWay, finishPrepared, quietRollback } from './settle.ts'
 
-type State = 'new' | 'active' | 'voting' | 'refused' | 'prepared' | 'uncertain' | 'ended'
+type State = 'new' | 'active' | 'given' | 'voting' | 'refused' | 'prepared' | 'uncertain' | 'ended'
 
 /** `refused`: a listed error, no effect was taken. `lost`: the connection is gone, and the answer with it. */
 type Failed = { kind: 'refused'; refusal: Refusal } | { kind: 'lost'; refusal: Refusal }
@@ -71,12 +76,13 @@ export class PgBranch implements Branch<PgHandle> {
   readonly #observed = new Observed()
   #state: State = 'new'
   #session: Session | undefined
+  #given: Given | undefined
   #physical: Physical | undefined
   #backend: Backend | undefined
   #pooled = false
   #xid8: string | undefined
   #isolation: IsolationLevel | undefined
-  #because: () => Error = () => new Error('the branch has ended')
+  #because: () => Error = () => new Error('the branch has ended, or takes no further statement')
   /** What a rollback hears after the branch has ended: the connection is not ours any more. */
   #settled: Settlement = { kind: 'answered' }
 
@@ -101,7 +107,10 @@ export class PgBranch implements Branch<PgHandle> {
       observed: this.#observed,
       session: () => this.#working(),
       broken: (cause) => this.#broken(cause),
-      begin: () => this.#begin(),
+      begin: () =>
+        this.#working()
+          .begin()
+          .catch((cause: unknown) => Promise.reject(this.#notBegun(cause))),
       notBegun: (cause) => this.#notBegun(cause),
     }
     this.handle = facade(this.#host)
@@ -119,6 +128,18 @@ export class PgBranch implements Branch<PgHandle> {
     return facade(this.#host)
   }
 
+  async give(statements: readonly GivenStatement[], when: GiveWhen): Promise<GivenAnswers> {
+    checkGiven(statements, 'PostgreSQL', this.participant, this.#request.gtrid)
+    const given = new Given(statements)
+    await this.#gate.run(newClient(), undefined, async () => {
+      this.#working()
+      this.#given = given
+      this.#state = 'given'
+      if (when === 'now') await this.#sayNow(given)
+    })
+    return () => given.answers
+  }
+
   endSavepoint(name: string, how: 'release' | 'rollback'): Promise<void> {
     return this.#gate.endSavepoint(name, how)
   }
@@ -131,6 +152,7 @@ export class PgBranch implements Branch<PgHandle> {
   }
 
   probe(): Probed | Promise<Probed> {
+    if (this.#given?.isSaid === false) return 'wrote'
     const drained = this.#gate.drain()
     if (drained === undefined && this.#observed.wrote) return 'wrote'
     return this.#askWhetherItWrote(drained)
@@ -155,9 +177,8 @@ export class PgBranch implements Branch<PgHandle> {
     const tags = sql.voteTags(markerSchema !== undefined, 'PREPARE')
     if (!sameTags(answer.results, tags)) return { kind: 'refused', refusal: this.#unexpected() }
     this.#state = 'prepared'
-    const xid8 = xid8In(answer.results)
-    const evidence = this.#evidence(markerSchema !== undefined)
-    return { kind: 'prepared', evidence: xid8 === undefined ? evidence : { ...evidence, xid8 } }
+    this.#xid8 = xid8In(answer.results) ?? this.#xid8
+    return { kind: 'prepared', evidence: this.#evidence(markerSchema !== undefined) }
   }
 
   async commitOnePhase(wrote: boolean): Promise<OnePhaseAnswer> {
@@ -169,10 +190,10 @@ export class PgBranch implements Branch<PgHandle> {
       this.#xid8 = xid8In(answer.results)
     }
     const marked = markerSchema !== undefined
-    const text = marked ? sql.commitOnePhase(this.#xid, markerSchema) : sql.COMMIT
+    const texts = marked ? sql.commitOnePhase(this.#xid, markerSchema) : [sql.COMMIT]
     const tags = marked ? sql.voteTags(true, 'COMMIT') : ['COMMIT']
     this.#state = 'voting'
-    const answer = await this.#ask(text)
+    const answer = await this.#ask(texts)
     if (answer.kind === 'refused') return this.#refuseOnePhase(answer.refusal)
     if (answer.kind === 'lost') {
       // A lost answer to a read-only COMMIT leaves nothing in doubt.
@@ -204,9 +225,10 @@ export class PgBranch implements Branch<PgHandle> {
     // Nothing was prepared: without its client the server can only roll the block back.
     const sound =
       session.opening !== undefined ||
-      ((await this.#quiet(session)) && (await quietRollback(session)))
+      ((await fallsQuiet(this.#home.clock, this.#gate, session, this.#reach)) &&
+        (await quietRollback(session)))
     this.#leave(sound ? 'release' : 'destroy')
-    if (!sound) await this.#endSession()
+    if (!sound) await endSession(this.#home.clock, this.#reach)
     return this.#settled
   }
 
@@ -245,42 +267,26 @@ export class PgBranch implements Branch<PgHandle> {
     return this.#isolation
   }
 
-  /** Whether nothing of the branch runs any more, on a connection that lives. */
-  async #quiet(session: Session): Promise<boolean> {
-    const { clock } = this.#home
+  get #reach(): Reach {
     const backend = this.#backend
-    const cancel = backend === undefined ? undefined : () => this.#home.interrupt(backend, 'cancel')
-    const running = (): boolean => this.#gate.busy && session.lost === undefined
-    return (await quiesce(clock, running, cancel)) && session.lost === undefined
-  }
-
-  /** Whether it is certain that the server does nothing more for the branch. */
-  async #endSession(): Promise<boolean> {
-    const backend = this.#backend
-    if (backend === undefined) return false
-    return fence(this.#home.clock, () => this.#home.interrupt(backend, 'terminate'))
+    return backend && ((how) => this.#home.interrupt(backend, how))
   }
 
   /** A PREPARE whose answer nobody has may still take effect: it is fenced first (T4). */
   async #rollbackUncertain(): Promise<Settlement> {
-    const unknown: Settlement = { kind: 'unknown', cause: this.#session?.lost }
-    if (!(await this.#endSession())) return unknown
-    const settled = await within(
-      this.#home.clock,
-      PATIENCE_MS,
-      this.#home.settle(this.#xid, 'abort'),
-    )
-    if (settled === LATE || (settled.kind !== 'answered' && settled.kind !== 'absent')) {
-      return unknown
+    const over = await endSession(this.#home.clock, this.#reach)
+    if (!over || !(await isGone(this.#home, this.#xid))) {
+      return { kind: 'unknown', cause: this.#session?.lost }
     }
-    // Absent: the session that could have prepared it is over, so it never will be there.
     this.#settled = { kind: 'answered' }
     this.#state = 'ended'
     return this.#settled
   }
 
   /** Sends a packet of ours while nothing of ours is prepared. */
-  async #ask(text: string): Promise<{ kind: 'results'; results: readonly PgResult[] } | Failed> {
+  async #ask(
+    texts: readonly string[],
+  ): Promise<{ kind: 'results'; results: readonly PgResult[] } | Failed> {
     const session = this.#session
     if (session === undefined || session.lost !== undefined) {
       this.#state = 'refused'
@@ -288,7 +294,10 @@ export class PgBranch implements Branch<PgHandle> {
     }
     const asked = this.#state
     try {
-      const results = await session.ask(text)
+      const given = this.#given
+      const results = await (given?.isSaid === false
+        ? given.say(session, texts)
+        : session.ask(texts.join('; ')))
       if (this.#state === asked) return { kind: 'results', results }
       return { kind: 'lost', refusal: connectionLost(session.lost) }
     } catch (cause) {
@@ -296,25 +305,32 @@ export class PgBranch implements Branch<PgHandle> {
     }
   }
 
+  /** Without a marker the transaction id is the only proof: here it costs no trip. */
+  async #sayNow(given: Given): Promise<void> {
+    const identifies = !this.#request.readOnly && this.#home.markerSchema() === undefined
+    const answer = await this.#ask(identifies ? sql.identify(this.#xid) : [])
+    const { gtrid } = this.#request
+    if (answer.kind !== 'results') throw refusedError(this.participant, gtrid, answer.refusal)
+    this.#xid8 = xid8In(answer.results)
+    this.#observed.succeeded(given.answers)
+  }
+
   #failed(cause: unknown, asked: State): Failed {
+    if (cause instanceof GivenFailed) {
+      if (this.#state === asked && cause.stopped) this.#state = 'refused'
+      else if (this.#state === asked) this.#lose(cause)
+      return { kind: 'refused', refusal: cause.refusal }
+    }
     const error = asPostgresError(cause)
     if (error !== undefined && provesNoEffect(error) && this.#state === asked) {
       this.#state = 'refused'
       if (error.code === NO_TABLE) this.#home.forgetContact()
-      return { kind: 'refused', refusal: this.#refusal(cause) }
+      return { kind: 'refused', refusal: this.#observed.refusalOf(cause) }
     }
     // Only a packet that can prepare or commit leaves doubt behind.
     if (asked === 'voting') this.#lose(cause)
     else this.#session?.destroy(errorOf(cause))
     return { kind: asked === 'voting' ? 'lost' : 'refused', refusal: connectionLost(cause) }
-  }
-
-  #refusal(cause: unknown): Refusal {
-    const error = asPostgresError(cause)
-    if (error?.code === ABORTED_BLOCK) {
-      return this.#observed.refusal() ?? swallowed(this.#observed.abortedBy ?? cause)
-    }
-    return error === undefined ? connectionLost(cause) : refusalOf(error, cause)
   }
 
   /** The packet ran to its end, yet not as we wrote it: T8, the tag says that nothing was kept. */
@@ -355,14 +371,6 @@ export class PgBranch implements Branch<PgHandle> {
     return errorOf(cause)
   }
 
-  async #begin(): Promise<void> {
-    try {
-      await this.#working().begin()
-    } catch (cause) {
-      throw this.#notBegun(cause)
-    }
-  }
-
   #notBegun(cause: unknown): Error {
     const error = notEnlisted(this.participant, this.#request.gtrid, cause)
     this.#gate.doomNotEnlisted(error)
@@ -379,11 +387,7 @@ export class PgBranch implements Branch<PgHandle> {
     this.#state = 'ended'
     if (session === undefined) return
     if (how === 'release' && session.lost === undefined) {
-      // Nothing was said on it, and so nothing was heard, if its opening is still to be said.
-      if (this.#physical !== undefined && session.opening === undefined) {
-        this.#physical.heardMs = this.#home.clock.monotonic()
-      }
-      session.release()
+      giveBack(this.#home, session, this.#physical)
     } else session.destroy(session.lost ?? new Error('the branch was rolled back'))
   }
 

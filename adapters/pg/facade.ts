@@ -25,7 +25,7 @@ export interface FacadeHost {
   /** The connection is dead or its state unknown: the branch can only be rolled back. */
   broken(cause: unknown): Error
   /** Begins the branch on the server in a trip of its own, unless it was begun. */
-  begin(): Promise<void>
+  begin(): Promise<unknown>
   /** The same as {@link broken}, before anything of the branch was on the server. */
   notBegun(cause: unknown): Error
 }

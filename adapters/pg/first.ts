@@ -9,31 +9,18 @@
  * swallowed here.
  */
 import { errorOf, invariant } from '../../src/adapter.ts'
+import {
+  type Connection,
+  type DriverQuery,
+  type QueryClass,
+  type Done as QueryDone,
+  queryClassOf,
+  sendBare,
+} from './driver-query.ts'
 import type { PgResult } from './driver-types.ts'
 import type { Session } from './pool.ts'
 
-interface Connection {
-  parse(statement: { readonly text: string }): void
-  bind(portal: object): void
-  execute(portal: object): void
-  readonly submittedNamedStatements?: Record<string, unknown>
-}
-
-/** A `pg.Query`, as its own class knows it. */
-interface DriverQuery {
-  text: unknown
-  name: string | undefined
-  query_timeout?: unknown
-  requiresPreparation(): boolean
-  submit(connection: Connection): unknown
-  prepare(connection: Connection): void
-  handleCommandComplete(message: object, connection: Connection): void
-  handleError(cause: { position?: string }, connection: Connection): void
-}
-
-type Done = (cause: Error | null | undefined, result: PgResult) => void
-type QueryClass = new (config: unknown, values: unknown, done: Done) => DriverQuery
-
+type Done = QueryDone<PgResult>
 type FirstQuery = DriverQuery & { readonly begun: boolean }
 type FirstQueryClass = new (
   opening: readonly string[],
@@ -42,9 +29,7 @@ type FirstQueryClass = new (
   done: Done,
 ) => FirstQuery
 
-const UNNAMED = {}
-
-function firstQueryOf(Query: QueryClass): FirstQueryClass {
+function firstQueryOf(Query: QueryClass<PgResult>): FirstQueryClass {
   return class extends Query {
     readonly #opening: readonly string[]
     #answered = 0
@@ -77,11 +62,7 @@ function firstQueryOf(Query: QueryClass): FirstQueryClass {
     }
 
     override prepare(connection: Connection): void {
-      for (const text of this.#opening) {
-        connection.parse({ text })
-        connection.bind(UNNAMED)
-        connection.execute(UNNAMED)
-      }
+      sendBare(connection, this.#opening)
       super.prepare(connection)
       // The driver notes a name as prepared at the first ParseComplete, which is not the statement's.
       this.#name = this.name
@@ -106,25 +87,12 @@ function firstQueryOf(Query: QueryClass): FirstQueryClass {
   }
 }
 
-const CLASSES = new WeakMap<QueryClass, FirstQueryClass>()
+const CLASSES = new WeakMap<QueryClass<PgResult>, FirstQueryClass>()
 
-/** The driver's own class of this client, if it is built as we know it: not so in `pg-native`. */
-function classOf({ client }: Session): FirstQueryClass | undefined {
-  const { Query } = client.constructor as { readonly Query?: QueryClass }
-  if (Query === undefined || client.connection === undefined) return undefined
-  const known = CLASSES.get(Query)
-  if (known !== undefined) return known
-  const { prototype } = Query as { readonly prototype: Partial<DriverQuery> }
-  for (const method of [
-    'requiresPreparation',
-    'submit',
-    'prepare',
-    'handleCommandComplete',
-    'handleError',
-  ] as const) {
-    if (typeof prototype[method] !== 'function') return undefined
-  }
-  const made = firstQueryOf(Query)
+function classOf(session: Session): FirstQueryClass | undefined {
+  const Query = queryClassOf<PgResult>(session)
+  if (Query === undefined) return undefined
+  const made = CLASSES.get(Query) ?? firstQueryOf(Query)
   CLASSES.set(Query, made)
   return made
 }

@@ -3,6 +3,7 @@
  *
  * @packageDocumentation
  */
+import type { QueryResult } from 'pg'
 import type { ParticipantDefinition } from '../../src/adapter.ts'
 import { checkAllow } from '../dialect/findings.ts'
 import { checkLockTimeout } from '../dialect/lock-timeout.ts'
@@ -51,7 +52,7 @@ export interface PostgresOptions {
 export function postgres<P extends PgPool>(
   pool: P,
   options: PostgresOptions = {},
-): ParticipantDefinition<PgHandle, P> {
+): ParticipantDefinition<PgHandle, P, QueryResult> {
   const settings = {
     markerSchema: options.markerSchema ?? 'public',
     answerMs: options.answerMs ?? 10_000,

@@ -9,7 +9,9 @@ import {
   asPostgresError,
   endedByApplication,
   isTransient,
+  refusalOf,
 } from '../dialect/postgres-errors.ts'
+import { connectionLost } from '../dialect/reach.ts'
 
 /** What an answer says about the transaction. */
 export interface Tagged {
@@ -62,24 +64,23 @@ export class Observed {
     if (this.ended) return endedByApplication(this.abortedBy)
     return this.abortedBy === undefined ? undefined : swallowed(this.abortedBy)
   }
+
+  /** What stands behind an error of a verb. */
+  refusalOf(cause: unknown): Refusal {
+    const error = asPostgresError(cause)
+    if (error === undefined) return connectionLost(cause)
+    if (error.code !== ABORTED_BLOCK) return refusalOf(error, cause)
+    return this.refusal() ?? swallowed(cause)
+  }
 }
 
 /** The block is aborted, yet the callback returned. */
-export function swallowed(cause: unknown): Refusal {
+function swallowed(cause: unknown): Refusal {
   return {
     code: 'STATEMENT_FAILED',
     reason: `an SQL error was swallowed: ${messageOf(cause)}`,
     retryable: isTransient(asPostgresError(cause)),
     hint: 'let the error leave the callback, or put the statement behind a SAVEPOINT',
-    cause,
-  }
-}
-
-export function connectionLost(cause: unknown): Refusal {
-  return {
-    code: 'CONNECTION_LOST',
-    reason: `the connection was lost: ${messageOf(cause)}`,
-    retryable: true,
     cause,
   }
 }

@@ -102,16 +102,16 @@ export const MYSQL_TAKE_OUTS: readonly TakeOut[] = [
       'T4',
       'the fence',
       MY_BRANCH,
-      "return fence(this.#home.clock, () => this.#home.interrupt(physical, 'terminate'))",
-      'return true',
+      'const over = await endSession(this.#home.clock, this.#reach)',
+      'const over = true',
       'T4: a PREPARE that is queued behind a lock',
     ],
     [
       'T4',
       'the cancel',
       MY_BRANCH,
-      "() => this.#home.interrupt(physical, 'cancel')",
-      'undefined',
+      'session, this.#reach)',
+      'session, undefined)',
       'T4: cancels a running statement',
     ],
     [
@@ -208,9 +208,9 @@ export const MYSQL_TAKE_OUTS: readonly TakeOut[] = [
     [
       'B17',
       'the marker before XA END',
-      MY_BRANCH,
-      'return [...marker, sql.end(xid)]',
-      'return [sql.end(xid), ...marker]',
+      MY_SQL,
+      'return [...marker, end(xid)]',
+      'return [end(xid), ...marker]',
       'B: IDLE: data statement',
     ],
     [

@@ -55,7 +55,7 @@ export class Running {
   static run<T>(
     context: CommitContext,
     options: CheckedOptions,
-    work: (handles: object) => Promise<T> | T,
+    work: (handles: object, tx: Transaction) => Promise<T> | T,
   ): Promise<T> {
     const running = new Running(context, options)
     return running.traced(() => running.#run(work))
@@ -122,7 +122,7 @@ export class Running {
   }
 
   /** Calls `work`, and commits what it did. */
-  async #run<T>(work: (handles: object) => Promise<T> | T): Promise<T> {
+  async #run<T>(work: (handles: object, tx: Transaction) => Promise<T> | T): Promise<T> {
     const { tx } = this
     const context = this.#context
     let value: T
@@ -131,7 +131,10 @@ export class Running {
       const { scope, handles } = tx
       value = await (tx.state === 'aborting'
         ? tx.aborted
-        : Promise.race([context.ambient.run({ tx, scope }, async () => work(handles)), tx.aborted]))
+        : Promise.race([
+            context.ambient.run({ tx, scope }, async () => work(handles, tx)),
+            tx.aborted,
+          ]))
     } catch (cause) {
       throw await this.fail(callbackError(context, tx, cause))
     }

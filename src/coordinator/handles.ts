@@ -1,6 +1,8 @@
 /** What the application holds as `tx`, as types over its participants, and what it is told later. */
+
+import type { Statement } from '../commit/execute.ts'
 import type { TransactionVerbs } from '../commit/handles.ts'
-import type { HandleOf } from '../participant/participant.ts'
+import type { AnswerOf, HandleOf } from '../participant/participant.ts'
 import type { Participants } from '../participant/registry.ts'
 import type { Outcome } from '../protocol/vocabulary.ts'
 
@@ -21,6 +23,13 @@ export type OpenTransaction<P extends Participants> = TransactionHandles<P> &
     /** @throws TransactionError TRANSACTION_ENDED when it was committed */
     rollback(): Promise<void>
   }
+
+/** What statements given in advance answer: each what its participant's driver does. */
+export type Answers<P extends Participants, S extends readonly Statement[]> = {
+  -readonly [I in keyof S]: S[I] extends { readonly on: infer N extends keyof P }
+    ? AnswerOf<P[N]>
+    : never
+}
 
 /** What the log knows of a transaction. */
 export type KnownOutcome = Extract<Outcome, 'committed' | 'rolled-back' | 'in-doubt'> | 'unknown'

@@ -71,6 +71,18 @@ export interface AmbientBranch<Handle = unknown> {
   outside<T>(work: () => T): T
 }
 
+/** One statement of a branch that is told all of them in advance. */
+export interface GivenStatement {
+  readonly text: string
+  /** As the driver takes them. */
+  readonly values?: unknown
+}
+
+export type GiveWhen = 'now' | 'with the vote'
+
+/** What the statements answered, in their order, each as its driver tells it; once they are said. */
+export type GivenAnswers = () => readonly unknown[]
+
 /** What a branch knows of what it did. */
 export type Probed = 'wrote' | 'read-only' | Refusal
 
@@ -88,6 +100,20 @@ export interface Branch<Handle = unknown> {
    * are nested, and are balanced by themselves.
    */
   checkOut(): Handle
+
+  /**
+   * Takes all that the branch will ever run; it takes no other statement. Resolves, `now`, once they
+   * have run, all in one packet where the driver can; or, `with the vote`, once the branch has its
+   * connection: nothing is said then, and all of it travels with the packet that votes, which may take
+   * as long as the statements do.
+   *
+   * A statement that fails keeps everything behind it from being run: `now`, it is what this throws,
+   * else a refusal. Either is STATEMENT_FAILED, with the driver's error as its cause.
+   *
+   * @throws TransactionError INVALID_OPTION or TRANSACTION_CONTROL before a connection is taken; what
+   * enlisting is refused with; STATEMENT_FAILED, NOT_PREPARABLE or CONNECTION_LOST
+   */
+  give(statements: readonly GivenStatement[], when: GiveWhen): Promise<GivenAnswers>
 
   /**
    * Ends the savepoint of that name, if the branch has it, after the statements before.

@@ -35,7 +35,9 @@ export interface ParticipantWarning {
  * What an adapter's factory answers. `Handle` is the type that the application works with in a
  * transaction, `Pool` that of the pool which it gave.
  */
-export interface ParticipantDefinition<Handle = unknown, Pool = unknown> {
+export interface ParticipantDefinition<Handle = unknown, Pool = unknown, Answer = unknown> {
+  /** What a statement given in advance answers. For the compiler alone. */
+  readonly answers?: Answer
   /** Makes the participant. Connects to nothing yet. */
   create(context: ParticipantContext): Participant<Handle, Pool>
 }
@@ -301,6 +303,10 @@ export type HandleOf<D> = D extends ParticipantDefinition<infer Handle> ? Handle
 
 /** The pool type behind a definition. */
 export type PoolOf<D> = D extends ParticipantDefinition<unknown, infer Pool> ? Pool : never
+
+/** What a statement answers behind a definition. */
+export type AnswerOf<D> =
+  D extends ParticipantDefinition<unknown, unknown, infer Answer> ? Answer : never
 
 /** Per-participant isolation, or one level for all. */
 export type IsolationChoice<Names extends string = string> =

@@ -20,6 +20,7 @@ export function mysqlHarness(url: string): ContractHarness {
     sessionId: 'SELECT CONNECTION_ID() AS id',
     sleep: (seconds) => `SELECT SLEEP(${seconds})`,
     lockWaits: 'SELECT @@innodb_lock_wait_timeout AS row_wait, @@lock_wait_timeout AS table_wait',
+    rowsOf: (answer) => rowsOf((answer as readonly unknown[])[0]),
     killSession: (id) => `KILL ${Number(id)}`,
     verbs: { prepare: 'XA PREPARE', commitOnePhase: 'ONE PHASE', commit: 'XA COMMIT' },
     dooming: {

@@ -21,6 +21,7 @@ export function pgHarness(url: string, config: PoolConfig = {}): ContractHarness
     sessionId: 'SELECT pg_backend_pid() AS id',
     sleep: (seconds) => `SELECT pg_sleep(${seconds})`,
     lockWaits: 'SHOW lock_timeout',
+    rowsOf,
     killSession: (id) => `SELECT pg_terminate_backend(${Number(id)})`,
     verbs: {
       prepare: 'PREPARE TRANSACTION',

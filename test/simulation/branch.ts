@@ -3,6 +3,9 @@ import {
   type Branch,
   type BranchEvidence,
   type BranchRequest,
+  type GivenAnswers,
+  type GivenStatement,
+  type GiveWhen,
   LATE,
   messageOf,
   type OnePhaseAnswer,
@@ -25,6 +28,13 @@ export interface WorkPlan {
   readonly lockWaitMs: number
   /** The server will refuse to prepare, or to commit. */
   readonly refuses: boolean
+}
+
+/** A statement given in advance. */
+export interface GivenWork {
+  readonly plan: WorkPlan
+  /** Told when its branch is given it, before anything can fail. */
+  begun(gtrid: string): void
 }
 
 export interface SimHandle {
@@ -55,6 +65,7 @@ export class SimBranch implements Branch<SimHandle> {
   #doom: Refusal | undefined
   #wrote = false
   #refuses = false
+  #given: readonly WorkPlan[] = []
   #settled: Settlement = { kind: 'answered' }
 
   constructor(participant: SimParticipant, request: BranchRequest) {
@@ -79,6 +90,25 @@ export class SimBranch implements Branch<SimHandle> {
     return this.handle
   }
 
+  /** @param statements - with a {@link GivenWork} for values */
+  async give(statements: readonly GivenStatement[], when: GiveWhen): Promise<GivenAnswers> {
+    const work = statements.map(({ values }) => values as GivenWork)
+    for (const one of work) one.begun(this.#request.gtrid)
+    const plans = work.map(({ plan }) => plan)
+    if (when === 'now') {
+      for (const plan of plans) await this.#work(plan)
+    } else {
+      this.#running += 1
+      this.#opening ??= this.#open()
+      await this.#opening.finally(() => {
+        this.#running -= 1
+      })
+      this.#given = plans
+      this.#refuses = plans.some(({ refuses }) => refuses)
+    }
+    return () => plans
+  }
+
   async endSavepoint(): Promise<void> {}
 
   seal(because: () => Error): Refusal | undefined {
@@ -92,6 +122,7 @@ export class SimBranch implements Branch<SimHandle> {
 
   async probe(): Promise<'wrote' | 'read-only' | Refusal> {
     if (this.#doom !== undefined) return this.#doom
+    if (this.#given.length > 0) return 'wrote'
     const { server } = this.#participant.home
     if (server.flavour !== 'postgres') return this.#request.readOnly ? 'read-only' : 'wrote'
     if (this.#wrote) return 'wrote'
@@ -107,7 +138,11 @@ export class SimBranch implements Branch<SimHandle> {
   async vote(): Promise<Vote> {
     const { server } = this.#participant.home
     const answer = await this.#ask(`prepare ${this.#request.gtrid}`, (connection, verb) =>
-      connection.ask(verb, (session) => server.prepare(session, this.#refuses)),
+      connection.send<string | undefined>(verb, (session, done, failed) =>
+        server.workThen(session, this.#given, failed, () =>
+          done(server.prepare(session, this.#refuses)),
+        ),
+      ),
     )
     if (answer.kind === 'lost') return { kind: 'unknown', cause: answer.cause }
     if (answer.kind === 'refused') return answer

@@ -1,7 +1,9 @@
 /** The application: transactions as the plan has them, and what their callers hear. */
+import type { ExecuteOptions } from '../../src/commit/execute.ts'
 import type { TransactionVerbs } from '../../src/commit/handles.ts'
+import type { Coordinator } from '../../src/coordinator.ts'
 import { TransactionError } from '../../src/errors.ts'
-import type { SimHandle } from './branch.ts'
+import type { GivenWork, SimHandle } from './branch.ts'
 import type { Fleet } from './fleet.ts'
 import { type Attempt, fail, type Oracle } from './oracle.ts'
 import type { TransactionPlan } from './plan.ts'
@@ -88,10 +90,38 @@ export class Clients {
       if (plan.ending === 'roll back by hand') throw new RolledBack()
       return
     }
+    if (plan.inAdvance) {
+      await this.#execute(plan, coordinator, attempts, {
+        ...options,
+        retry: { attempts: plan.attempts },
+      })
+      return
+    }
     await coordinator.transaction((tx) => this.#work(plan, tx, process, attempts), {
       ...options,
       retry: { attempts: plan.attempts },
     })
+  }
+
+  async #execute(
+    plan: TransactionPlan,
+    coordinator: Coordinator,
+    attempts: Attempt[],
+    options: ExecuteOptions,
+  ): Promise<void> {
+    const { oracle, world } = this.#host
+    const statements = plan.branches.map(({ server, ...work }) => {
+      const begun = (gtrid: string): void => {
+        const known = oracle.attempts.get(gtrid)
+        const attempt = known ?? oracle.begin(gtrid)
+        if (known === undefined) attempts.push(attempt)
+        if (work.writes) attempt.wrote.add(server)
+        attempt.workedAt = world.now
+      }
+      const values: Readonly<Record<string, unknown>> & GivenWork = { plan: work, begun }
+      return { on: server, text: 'work', values }
+    })
+    await coordinator.execute(statements, options)
   }
 
   #signal(afterMs: number, process: Process): AbortSignal {

@@ -34,6 +34,8 @@ export interface TransactionPlan {
   /** When the caller's signal fires, in ms; `undefined`: never. */
   readonly signalMs: number | undefined
   readonly settle: 'awaited' | 'behind'
+  /** Its statements are given in advance: `execute`. */
+  readonly inAdvance: boolean
 }
 
 export const CRASH_KINDS = [
@@ -129,10 +131,14 @@ export function drawPlan(rng: Rng): Plan {
   // Drawn last: the seeds from before it draw all else as they did.
   const share = rng.pick([0, 0, 0.5, 1])
   const maxBehind = rng.pick([1, 2, 64])
-  const transactions = drawn.map((one, index) => ({
+  const settled = drawn.map((one, index) => ({
     ...one,
     process: index % plan.processes,
     settle: rng.chance(share) ? ('behind' as const) : ('awaited' as const),
+  }))
+  const transactions = settled.map((one) => ({
+    ...one,
+    inAdvance: rng.chance(0.2) && one.ending === 'return',
   }))
   return { ...plan, maxBehind, transactions }
 }
@@ -149,7 +155,7 @@ function drawServers(rng: Rng): ServerPlan[] {
 function drawTransaction(
   rng: Rng,
   servers: readonly ServerPlan[],
-): Omit<TransactionPlan, 'process' | 'settle'> {
+): Omit<TransactionPlan, 'process' | 'settle' | 'inAdvance'> {
   const both = rng.chance(0.85)
   const first = rng.int(servers.length)
   const used = servers.filter((_, index) => (both ? index < 2 || rng.chance(0.7) : index === first))

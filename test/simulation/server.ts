@@ -218,6 +218,27 @@ export class SimServer {
     })
   }
 
+  /** Statements and what stands behind them in one packet: nothing is run behind the first that fails. */
+  workThen(
+    session: Session,
+    plans: readonly { readonly writes: boolean; readonly lockWaitMs: number }[],
+    failed: (error: ServerError) => void,
+    then: () => void,
+  ): void {
+    const [next, ...others] = plans
+    try {
+      if (next === undefined) then()
+      else
+        this.work(session, next.writes, next.lockWaitMs, (error) => {
+          if (error !== undefined) failed(error)
+          else this.workThen(session, others, failed, then)
+        })
+    } catch (cause) {
+      if (!(cause instanceof ServerError)) throw cause
+      failed(cause)
+    }
+  }
+
   /** PREPARE TRANSACTION, XA PREPARE: the whole packet. Answers the transaction id. */
   prepare(session: Session, refuses: boolean): string | undefined {
     const branch = this.#ready(session, refuses)

@@ -12,6 +12,9 @@ import type {
   Capabilities,
   Decision,
   Examination,
+  GivenAnswers,
+  GivenStatement,
+  GiveWhen,
   OnePhaseAnswer,
   Participant,
   ParticipantDefinition,
@@ -39,6 +42,8 @@ export interface Script {
   markers?: boolean
   probe?: Probed | Promise<Probed>
   obstacle?: Refusal
+  /** What statements given in advance are refused with. */
+  refuseGiven?: Error
   /** `lost-prepared`: the server prepared, the answer never came. */
   vote?: 'prepared' | 'lost-prepared' | 'lost' | 'hang' | Refusal
   /** `lost-applied`: the server committed, the answer never came. */
@@ -234,6 +239,16 @@ class FakeBranch implements Branch<FakeHandle> {
 
   checkOut(): FakeHandle {
     return this.handle
+  }
+
+  async give(statements: readonly GivenStatement[], when: GiveWhen): Promise<GivenAnswers> {
+    if (this.#participant.script.refuseGiven !== undefined) {
+      throw this.#participant.script.refuseGiven
+    }
+    await this.handle.work()
+    const texts = statements.map(({ text }) => text)
+    this.#participant.record(`given ${texts.join(', ')} ${when}`)
+    return () => texts.map((text) => `${this.participant} did ${text}`)
   }
 
   async endSavepoint(name: string, how: 'release' | 'rollback'): Promise<void> {

@@ -4,7 +4,14 @@
  * Equality, rather than assignment, wherever `any` would pass unseen.
  */
 import type { Pool as CallbackPool } from 'mysql2'
-import type { Connection, Pool as MysqlPool, PoolConnection, RowDataPacket } from 'mysql2/promise'
+import type {
+  Connection,
+  FieldPacket,
+  Pool as MysqlPool,
+  QueryResult as MysqlResult,
+  PoolConnection,
+  RowDataPacket,
+} from 'mysql2/promise'
 import { type ClientBase, Pool, type PoolClient, type QueryResult } from 'pg'
 import {
   Coordinator,
@@ -69,6 +76,32 @@ export async function options(coordinator: Ours): Promise<void> {
   await coordinator.transaction(work, { timeout: 5 })
   // @ts-expect-error what is ended by hand cannot be run again
   await coordinator.begin({ retry: { attempts: 3 } })
+}
+
+/** Each answer is its driver's, in the place of its statement. */
+export async function inAdvance(coordinator: Ours): Promise<void> {
+  const answers = await coordinator.execute(
+    [
+      { on: 'ledger', text: 'select $1', values: [1] },
+      { on: 'shop', text: 'select ?', values: [1] },
+      { on: 'shop', text: 'select :id', values: { id: 1 } },
+    ],
+    { name: 'typed', readOnly: ['shop'], settle: 'behind', retry: { attempts: 3 } },
+  )
+  holds<Equal<(typeof answers)['length'], 3>>()
+  holds<Equal<(typeof answers)[0], QueryResult>>()
+  holds<Equal<(typeof answers)[1], [MysqlResult, FieldPacket[]]>>()
+  const list: { on: 'ledger'; text: string }[] = []
+  const results = await coordinator.execute(list)
+  holds<Equal<typeof results, QueryResult[]>>()
+  // @ts-expect-error there is no such participant
+  await coordinator.execute([{ on: 'lager', text: 'select 1' }])
+  // @ts-expect-error a statement has a text
+  await coordinator.execute([{ on: 'ledger' }])
+  // @ts-expect-error it is never part of another one
+  await coordinator.execute([], { propagation: 'join' })
+  // @ts-expect-error there is no such way to settle
+  await coordinator.transaction(() => 1, { settle: 'later' })
 }
 
 export async function participants(pgPool: Pool): Promise<void> {

@@ -1,0 +1,159 @@
+/**
+ * Statements given in advance, in one packet with what begins their branch and with verbs of ours:
+ *
+ *   XA START …; <statement>; …; [INSERT …;] XA END …; XA PREPARE …
+ *
+ * The server runs nothing behind the first that fails. A text may hold more, or less, than the one
+ * statement that we read in it (a procedure that answers rows, a comment that swallows what comes behind
+ * it), so the answers are counted: one each, or how the branch stands is not known.
+ *
+ * Where the pool may not send several statements at once, each goes in a trip of its own.
+ */
+import { errorOf, type GivenStatement, messageOf } from '../../src/adapter.ts'
+import { type GivenFailed, statementFailed, unreadable, withoutEnd } from '../dialect/given.ts'
+import { asMysqlError, isTransient, saysNotInBranch } from '../dialect/mysql-errors.ts'
+import type { MysqlCommand, MysqlCore, MysqlDone } from './driver-types.ts'
+import { mergesFirst } from './first.ts'
+import type { Session } from './pool.ts'
+
+interface FormattingCore extends MysqlCore {
+  _resolveNamedPlaceholders(statement: object): void
+  format(sql: string, values: unknown, namedPlaceholders: unknown): string
+}
+
+/** Which answer a command waits for, from 0; its last one when it has them all. */
+interface Counting extends MysqlCommand {
+  readonly _resultIndex?: unknown
+}
+
+/** As the driver's promises tell it: rows or header, and fields. */
+type Answer = readonly [unknown, unknown]
+
+export class Given {
+  readonly #statements: readonly GivenStatement[]
+  #isSaid = false
+  #answers: readonly Answer[] = []
+
+  constructor(statements: readonly GivenStatement[]) {
+    this.#statements = statements
+  }
+
+  get isSaid(): boolean {
+    return this.#isSaid
+  }
+
+  /** In the order of the statements, once they are said. */
+  get answers(): readonly Answer[] {
+    return this.#answers
+  }
+
+  /** Whether they may travel with verbs behind them. */
+  merges(session: Session): boolean {
+    return mergesFirst(session)
+  }
+
+  /**
+   * Says them, and the verbs behind them where those may travel along. Takes as long as the statements do.
+   *
+   * @throws GivenFailed, or what a verb was answered with, or what ended the connection
+   */
+  async say(session: Session, verbs: readonly string[]): Promise<void> {
+    this.#isSaid = true
+    if (!this.merges(session)) return this.#sayOneByOne(session)
+    const core = session.connection as unknown as FormattingCore
+    let texts: readonly string[]
+    try {
+      texts = this.#statements.map((statement) => formatted(core, statement))
+    } catch (cause) {
+      throw statementFailed(cause, false)
+    }
+    const opening = session.opening ?? []
+    session.said()
+    try {
+      await this.#send(session, opening, texts, verbs)
+    } catch (cause) {
+      if (!(cause instanceof NotBegun)) throw cause
+      // XA START was refused, and so nothing was run: what is in its way may have a remedy.
+      session.said(opening)
+      await begun(session)
+      await this.#send(session, [], texts, verbs)
+    }
+  }
+
+  #send(
+    session: Session,
+    opening: readonly string[],
+    texts: readonly string[],
+    verbs: readonly string[],
+  ): Promise<void> {
+    const all = [...opening, ...texts, ...verbs]
+    const before = opening.length + texts.length
+    return new Promise((resolve, reject) => {
+      const done: MysqlDone = (cause, rows, fields) => {
+        const { _resultIndex: at } = command as Counting
+        // Which one failed cannot be told: then it was ours, for which only some errors are an answer.
+        const index = typeof at === 'number' ? at : before
+        if (cause !== null && cause !== undefined) {
+          const isAnswer = asMysqlError(cause) !== undefined
+          if (!isAnswer || index >= before) return reject(errorOf(cause))
+          if (index < opening.length) return reject(new NotBegun())
+          return reject(failed(Object.assign(cause, { sql: all[index] })))
+        }
+        if (index + 1 !== all.length) {
+          return reject(unreadable(new Error(`${index + 1} answers to ${all.length} statements`)))
+        }
+        const mine = (of: unknown): readonly unknown[] =>
+          all.length === 1 ? [of] : (of as readonly unknown[]).slice(opening.length, before)
+        const told = mine(fields)
+        this.#answers = mine(rows).map((one, order) => [one, told[order]])
+        resolve()
+      }
+      // Each on a line of its own: a comment at the end of one holds nothing of the next.
+      const command = session.connection.query({ sql: all.join('\n; ') }, done)
+    })
+  }
+
+  async #sayOneByOne(session: Session): Promise<void> {
+    if (session.opening !== undefined) await begun(session)
+    const answers: Answer[] = []
+    for (const { text, values } of this.#statements) {
+      answers.push(
+        await new Promise((resolve, reject) => {
+          session.connection.query({ sql: text, values }, (cause, rows, fields) => {
+            if (cause === null || cause === undefined) resolve([rows, fields])
+            else reject(asMysqlError(cause) === undefined ? errorOf(cause) : failed(cause))
+          })
+        }),
+      )
+    }
+    this.#answers = answers
+  }
+}
+
+/** What begins the branch was refused: nothing of the packet was run. */
+class NotBegun extends Error {}
+
+/** @throws GivenFailed when the branch cannot be begun; the connection is gone then */
+async function begun(session: Session): Promise<void> {
+  try {
+    await session.begin()
+  } catch (cause) {
+    throw statementFailed(
+      new Error(`the branch could not be begun: ${messageOf(cause)}`, { cause }),
+      isTransient(asMysqlError(cause)),
+    )
+  }
+}
+
+function failed(cause: unknown): GivenFailed {
+  const error = asMysqlError(cause)
+  const notInBranch = error !== undefined && saysNotInBranch(error)
+  const code = notInBranch ? 'NOT_PREPARABLE' : 'STATEMENT_FAILED'
+  return statementFailed(cause, isTransient(error), code)
+}
+
+function formatted(core: FormattingCore, { text, values }: GivenStatement): string {
+  const statement = { sql: withoutEnd(text), values: values ?? [], namedPlaceholders: undefined }
+  core._resolveNamedPlaceholders(statement)
+  return core.format(statement.sql, statement.values, statement.namedPlaceholders)
+}
