@@ -6,7 +6,16 @@ import { postgres } from 'unanimous/pg'
 import { systemClock } from '../../src/clock.ts'
 import type { Participants } from '../../src/participant/registry.ts'
 import { type CountingFiles, countingFiles } from '../support/counting-files.ts'
-import { batchedByHand, handWritten, ours, type Transfer, twoCommits } from './variants.ts'
+import {
+  batchedByHand,
+  type Execute,
+  handWritten,
+  inAdvance,
+  ours,
+  type Transact,
+  type Transfer,
+  twoCommits,
+} from './variants.ts'
 import { MARKER_SCHEMA, type Pools } from './world.ts'
 
 /** What the ratios are to. */
@@ -27,13 +36,18 @@ export interface Variants {
 }
 
 export async function openVariants(pools: Pools, directory: string): Promise<Variants> {
+  const { ledger, shop, defaultShop, wide } = pools
+  const plain = (bank: Bank): Transfer => ours((work) => bank.transaction(work))
   const opened = [
-    await openOurs(PLAIN_OURS, pools, directory, { shop: pools.shop, markers: false }),
-    await openOurs('ours, markers', pools, directory, { shop: pools.shop, markers: true }),
-    await openOurs('ours, default pools', pools, directory, {
-      shop: pools.defaultShop,
-      markers: false,
-    }),
+    await openOurs(PLAIN_OURS, directory, { ledger, shop }, plain),
+    await openOurs('ours, markers', directory, { ledger, shop, markers: true }, plain),
+    await openOurs('ours, default pools', directory, { ledger, shop: defaultShop }, plain),
+    await openOurs('ours, settled behind', directory, wide, (bank) =>
+      ours((work) => bank.transaction(work, { settle: 'behind' })),
+    ),
+    await openOurs('ours, in advance', directory, { ledger, shop }, (bank) =>
+      inAdvance((statements) => bank.execute(statements)),
+    ),
   ]
   return {
     all: [
@@ -48,23 +62,28 @@ export async function openVariants(pools: Pools, directory: string): Promise<Var
   }
 }
 
+/** What a coordinator over the two can do. */
+interface Bank {
+  transaction: Transact
+  execute: Execute
+}
+
 async function openOurs(
   name: string,
-  pools: Pools,
   directory: string,
-  { shop, markers }: { shop: Pools['shop']; markers: boolean },
+  { ledger, shop, markers = false }: Pick<Pools, 'ledger' | 'shop'> & { markers?: boolean },
+  transferOf: (bank: Bank) => Transfer,
 ): Promise<{ variant: Variant; close: () => Promise<unknown> }> {
   const files = countingFiles()
   const schema = markers ? { markerSchema: MARKER_SCHEMA } : {}
-  const participants = { ledger: postgres(pools.ledger, schema), shop: mysql(shop, schema) }
+  const participants = { ledger: postgres(ledger, schema), shop: mysql(shop, schema) }
   if (markers) await createMarkers(participants)
   const bank = await Coordinator.open({
     log: { directory: join(directory, name.replaceAll(/\W+/g, '-')), allowUnsafeFileSystem: true },
     participants,
     seams: { files },
   })
-  const transfer = ours((work) => bank.transaction(work))
-  return { variant: { name, transfer, files }, close: () => bank.close() }
+  return { variant: { name, transfer: transferOf(bank), files }, close: () => bank.close() }
 }
 
 async function createMarkers(participants: Participants): Promise<void> {

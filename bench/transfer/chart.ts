@@ -7,7 +7,7 @@ const LEFT = 40
 const TOP = 48
 const BOTTOM = 76
 /** Two lines of names. */
-const NAMES_A_LINE = 5
+const NAMES_A_LINE = 6
 const COLOURS = [
   '#8a8f98',
   '#c3c7cd',
@@ -18,6 +18,7 @@ const COLOURS = [
   '#1a7f37',
   '#6fbf83',
   '#bc4c00',
+  '#8250df',
   '#0550ae',
 ]
 

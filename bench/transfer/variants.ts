@@ -17,7 +17,17 @@ export const SHOP_UPDATE = 'update bench_account set balance = balance + ? where
 /** A coordinator's `transaction`, over these two participants. */
 export type Transact = (
   work: (tx: { readonly ledger: PgHandle; readonly shop: MysqlHandle }) => Promise<void>,
+  options?: { readonly settle: 'behind' },
 ) => Promise<void>
+
+/** A coordinator's `execute`, over these two participants. */
+export type Execute = (
+  statements: readonly {
+    readonly on: 'ledger' | 'shop'
+    readonly text: string
+    readonly values: readonly number[]
+  }[],
+) => Promise<unknown>
 
 /** Unique while this process lives; no two runs share their servers. */
 let transfers = 0
@@ -30,6 +40,15 @@ export function ours(transact: Transact): Transfer {
         tx.shop.query(SHOP_UPDATE, [1, row]),
       ])
     })
+}
+
+export function inAdvance(execute: Execute): Transfer {
+  return async (row) => {
+    await execute([
+      { on: 'ledger', text: LEDGER_UPDATE, values: [1, row] },
+      { on: 'shop', text: SHOP_UPDATE, values: [1, row] },
+    ])
+  }
 }
 
 /** What a good engineer writes with the drivers: one statement a trip, and no log. */

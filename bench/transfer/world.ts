@@ -36,6 +36,8 @@ export interface Pools {
   readonly shop: Pool
   /** As it comes. */
   readonly defaultShop: Pool
+  /** Twice as large, for who gives connections back behind the caller. */
+  readonly wide: { readonly ledger: pg.Pool; readonly shop: Pool }
   close(): Promise<void>
 }
 
@@ -59,19 +61,20 @@ export async function startWorld(postgres: PostgresWish, mysql: MysqlWish): Prom
 }
 
 export function openPools(urls: Urls, size: number): Pools {
-  const ledger = new pg.Pool({ connectionString: urls.ledger, max: size })
-  const shop = mysql2.createPool({
-    uri: urls.shop,
-    connectionLimit: size,
-    multipleStatements: true,
+  const both = (max: number) => ({
+    ledger: new pg.Pool({ connectionString: urls.ledger, max }),
+    shop: mysql2.createPool({ uri: urls.shop, connectionLimit: max, multipleStatements: true }),
   })
+  const plain = both(size)
+  const wide = both(2 * size)
   const defaultShop = mysql2.createPool({ uri: urls.shop, connectionLimit: size })
   return {
-    ledger,
-    shop,
+    ...plain,
     defaultShop,
+    wide,
     close: async () => {
-      await Promise.all([ledger.end(), shop.end(), defaultShop.end()])
+      const ledgers = [plain.ledger, wide.ledger]
+      await Promise.all([...ledgers, plain.shop, wide.shop, defaultShop].map((one) => one.end()))
     },
   }
 }
