@@ -21,6 +21,7 @@ const DEFAULT = [
   'test/integration/ambient',
   'test/integration/driver-forms',
   'test/integration/drop-in',
+  'test/integration/execute',
   'test/integration/first-statement',
   'test/integration/libraries',
   'test/integration/transfer.test.ts',

@@ -81,6 +81,7 @@ const POOLS: readonly (readonly [string, Setting])[] = [
   ['that send several statements', {}],
   ['of the defaults', { shop: { multipleStatements: false } }],
   ['that read binary', { ledger: { binary: true } as pg.PoolConfig }],
+  ['that pipeline', { ledger: { pipeline: true } }],
   ['with named placeholders', { shop: { namedPlaceholders: true } }],
   [
     'with a format of the application',
