@@ -29,8 +29,9 @@ export class Seats {
     const pool = this.#pools.get(name) ?? { size, seated: 0, waiting: new Set() }
     this.#pools.set(name, pool)
     const claim = new Claim((left) => this.#leave(pool, left))
-    pool.waiting.add(claim)
-    this.#admit(pool)
+    // Seldom does anybody wait: a Set that all pass through would carry what it holds into the old space.
+    if (pool.waiting.size === 0 && this.#isFree(pool)) this.#seat(pool, claim)
+    else pool.waiting.add(claim)
     return claim
   }
 
@@ -44,9 +45,13 @@ export class Seats {
     for (const claim of pool.waiting) {
       if (!this.#isFree(pool)) return
       pool.waiting.delete(claim)
-      pool.seated += 1
-      claim.admit()
+      this.#seat(pool, claim)
     }
+  }
+
+  #seat(pool: Pool, claim: Claim): void {
+    pool.seated += 1
+    claim.admit()
   }
 
   #isFree(pool: Pool): boolean {
