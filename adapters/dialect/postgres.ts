@@ -46,6 +46,7 @@ export function parseGid(gid: string): Xid | undefined {
 
 /** A string literal that reads the same whatever `standard_conforming_strings` says. */
 export function literal(text: string): string {
+  if (!text.includes("'") && !text.includes('\\')) return `'${text}'`
   const quoted = `'${text.replaceAll("'", "''").replaceAll('\\', '\\\\')}'`
   return text.includes('\\') ? ` E${quoted}` : quoted
 }

@@ -7,24 +7,18 @@
  * application's hears the answers that are its own.
  */
 import { asMysqlError } from '../dialect/mysql-errors.ts'
-import type { MysqlCommand, MysqlCore } from './driver-types.ts'
+import type { MysqlCommand, MysqlCore, MysqlDone } from './driver-types.ts'
 import type { Session } from './pool.ts'
+import type { DriverQuery } from './query-class.ts'
 
-/** A `Query` of mysql2, as its pool makes it. */
-interface DriverQuery extends MysqlCommand {
-  readonly sql: string
-  readonly values: unknown
-  readonly namedPlaceholders: unknown
-  readonly _queryOptions: object
+/** What a pool makes of the application's statement. */
+interface FirstQuery extends DriverQuery {
+  namedPlaceholders: unknown
+  on(event: 'fields' | 'result' | 'error' | 'end', listener: () => void): unknown
 }
 
-type QueryClass = new (
-  options: object,
-  done: (cause: unknown, rows?: unknown, fields?: unknown) => void,
-) => DriverQuery & { on(event: 'fields', listener: () => void): unknown }
-
 interface FormattingCore extends MysqlCore {
-  _resolveNamedPlaceholders(command: DriverQuery): void
+  _resolveNamedPlaceholders(command: FirstQuery): void
   format(sql: string, values: unknown, namedPlaceholders: unknown): string
 }
 
@@ -44,20 +38,14 @@ export function sendFirst(
   command: MysqlCommand,
   notBegun: (cause: unknown) => void,
 ): void {
-  const own = command as DriverQuery
+  const own = command as FirstQuery
   const core = session.connection as unknown as FormattingCore
   core._resolveNamedPlaceholders(own)
   const sql = core.format(own.sql, own.values ?? [], own.namedPlaceholders)
   const count = opening.length
   let answers = 0
-  const Query = own.constructor as QueryClass
-  const merged = {
-    ...own._queryOptions,
-    sql: [...opening, sql].join('; '),
-    values: undefined,
-    namedPlaceholders: false,
-  }
-  const carrier = new Query(merged, (cause, rows, fields) => {
+  const Query = own.constructor as new (options: object, done: MysqlDone) => FirstQuery
+  const carrier = new Query(own._queryOptions, (cause, rows, fields) => {
     if (cause !== null && cause !== undefined) {
       if (answers < count) return notBegun(cause)
       if (asMysqlError(cause) !== undefined) Object.assign(cause, { sql })
@@ -71,6 +59,10 @@ export function sendFirst(
       core.query(own)
     }
   })
+  // Here, and not in options of its own: see query-class.ts.
+  carrier.sql = [...opening, sql].join('; ')
+  carrier.values = undefined
+  carrier.namedPlaceholders = false
   // One for each statement that was carried out.
   carrier.on('fields', () => {
     answers += 1

@@ -23,10 +23,12 @@ import { answerTo, type Done, takeInTime } from '../dialect/waiting.ts'
 import {
   corePool,
   type MysqlCore,
+  type MysqlDone,
   type MysqlPoolCore,
   type MysqlPromisePool,
   type TypeCast,
 } from './driver-types.ts'
+import { queryClassOf } from './query-class.ts'
 
 export type Row = Readonly<Record<string, unknown>>
 
@@ -195,14 +197,17 @@ export function runEach<T>(
 
 /** Whatever the pool's own options make of an answer. */
 function plain(sql: string, typeCast: TypeCast | true = true): object {
-  return { sql, rowsAsArray: false, nestTables: false, typeCast }
+  return { sql, values: undefined, rowsAsArray: false, nestTables: false, typeCast }
 }
 
 function send(connection: MysqlCore, text: string, done: Done<readonly Row[]>): void {
-  connection.query(plain(text), (cause, answer) => {
+  const told: MysqlDone = (cause, answer) => {
     if (cause !== null && cause !== undefined) done(cause)
     else done(null, Array.isArray(answer) ? (answer as readonly Row[]) : [])
-  })
+  }
+  const Query = queryClassOf(connection)
+  // Made here: the driver copies what it is given into an object that V8 makes old at once.
+  connection.query(new Query(plain(text), told))
 }
 
 export function acquire(

@@ -13,7 +13,8 @@
 import { type Clock, errorOf, invariant, type LATE, type Seat } from '../../src/adapter.ts'
 import type { Patience } from '../dialect/patience.ts'
 import { answerTo, type Done, takeInTime } from '../dialect/waiting.ts'
-import { AS_TEXT, type PgPool, type PgPoolClient, type PgResult } from './driver-types.ts'
+import type { PgPool, PgPoolClient, PgResult } from './driver-types.ts'
+import { ownQuery } from './own-query.ts'
 
 /** Whose connections are taken, and how. */
 export interface Lender {
@@ -96,7 +97,7 @@ export class Session {
       if (answer === undefined) done(cause)
       else done(null, Array.isArray(answer) ? answer : [answer])
     }
-    this.client.query({ text, types: AS_TEXT }, told)
+    this.client.query(ownQuery(this.client, text, told), told)
   }
 
   #behindFirst(
