@@ -129,12 +129,10 @@ export class Running {
     try {
       if (!context.inert) await context.failpoints('begin:done')
       const { scope, handles } = tx
+      // Within the context: what `work` answers may begin only when it is waited for, as queries of knex do.
       value = await (tx.state === 'aborting'
         ? tx.aborted
-        : Promise.race([
-            context.ambient.run({ tx, scope }, async () => work(handles, tx)),
-            tx.aborted,
-          ]))
+        : context.ambient.run({ tx, scope }, () => Promise.race([work(handles, tx), tx.aborted])))
     } catch (cause) {
       throw await this.fail(callbackError(context, tx, cause))
     }

@@ -28,7 +28,7 @@ export class Announcements {
   /** Whether a participant has both tables, once it has named itself in them. */
   readonly #tables: Map<string, Promise<boolean>> = new Map()
   readonly #marked: Set<string> = new Set()
-  /** By the names of a set of participants, in order. */
+  /** By the names of a set of participants, in every order in which a transaction had them. */
   readonly #announced: Set<string> = new Set()
   readonly #underWay: Map<string, Promise<Unannounced | undefined>> = new Map()
 
@@ -46,9 +46,14 @@ export class Announcements {
    * resolves when it is durable, or with the participant that could not be told; never rejects.
    */
   ensure(names: readonly string[]): Promise<Unannounced | undefined> | undefined {
+    const asked = names.join(' ')
+    if (this.#announced.has(asked)) return undefined
     const sorted = [...names].sort()
     const key = sorted.join(' ')
-    if (this.#announced.has(key)) return undefined
+    if (this.#announced.has(key)) {
+      this.#announced.add(asked)
+      return undefined
+    }
     const underWay = this.#underWay.get(key) ?? this.#announce(key, sorted)
     this.#underWay.set(key, underWay)
     return underWay
