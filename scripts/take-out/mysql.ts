@@ -337,8 +337,8 @@ export const MYSQL_TAKE_OUTS: readonly TakeOut[] = [
       'B42',
       'verbs are no prepared statements',
       MY_POOL,
-      'connection.query(plain(text), (',
-      'connection.execute(plain(text), [], (',
+      'connection.query(new Query(plain(text), told))',
+      'connection.execute(plain(text), [], told)',
       'E: the handle executes',
       // MariaDB takes the verbs as prepared statements, too.
       ['mysql'],
