@@ -38,6 +38,7 @@ import { Patience } from '../dialect/patience.ts'
 import { ambientPool } from './ambient.ts'
 import { MysqlBranch } from './branch.ts'
 import { type OwnConnection, ownConnections } from './connections.ts'
+import { Departures } from './departures.ts'
 import {
   type MysqlHandle,
   type MysqlOwnConnection,
@@ -81,6 +82,7 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
   readonly #lane: Lane<OwnConnection>
   readonly #contact: Contact<OwnConnection, MysqlLearned>
   readonly #physical = new WeakMap<object, Physical>()
+  readonly #departures: Departures
 
   constructor(given: P, settings: MysqlSettings, context: ParticipantContext) {
     const pool = promisePool(given)
@@ -91,6 +93,7 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
     this.answerMs = settings.answerMs
     this.lockTimeoutMs = settings.lockTimeoutMs
     this.patience = new Patience(context.clock, settings.answerMs)
+    this.#departures = new Departures(context.clock)
     // 0: as many as are asked for.
     this.poolSize = poolConfig(this.pool).connectionLimit || Number.POSITIVE_INFINITY
     this.#settings = settings
@@ -196,6 +199,8 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
           listed: async (one: Xid) => isListed(await list(own, flavour), one),
           named: async ({ gtrid }: Xid) => (await naming(own, gtrid)).length > 0,
           threadId: async () => Number((await own.run(sql.SERVER))[0]?.['thread_id']),
+          hasLeft: async (threadId: number) =>
+            flavour === 'MySQL' || this.#departures.has(own, threadId),
         }
         return settleFrom(runner, this, xid, decision)
       })

@@ -80,10 +80,12 @@ interface Settler extends Runner {
   /** Whether another session runs a statement that names the branch. */
   named(xid: Xid): Promise<boolean>
   threadId(): Promise<number>
+  /** Whether the session has left the server, for one that must not be disturbed as it leaves. */
+  hasLeft(threadId: number): Promise<boolean>
 }
 
 /**
- * Phase two from another connection (T3). MariaDB answers 1397 both for a branch that it does not
+ * Phase two from another connection (T3). A session that is ending is waited for (T11). MariaDB answers 1397 both for a branch that it does not
  * know and for one whose session still lives; only the list tells them apart. The session is ended
  * when the branch is still listed after a pause, and its bqual names it.
  *
@@ -96,18 +98,24 @@ export async function settleFrom(
   decision: Decision,
 ): Promise<Settlement> {
   const verb = decision === 'commit' ? 'commit' : 'rollback'
-  let attached: unknown
+  const { threadId } = parseBqual(xid.bqual)
+  let attached: unknown = new Error('the session that prepared the branch is about to end')
   for (let tries = 1; tries <= TRIES; tries += 1) {
-    try {
-      await own.run(verb === 'commit' ? sql.commit(xid) : sql.rollback(xid))
-      return { kind: 'answered' }
-    } catch (cause) {
-      const error = asMysqlError(cause)
-      const ended = rolledBack(error, verb, cause)
-      if (ended !== undefined) return ended
-      if (error?.errno !== NOTA) throw cause
-      if (!(await own.listed(xid))) return { kind: 'absent', cause }
-      attached = cause
+    // One that stays is not about to end: it holds the branch (1397), or is another of the same id, after a
+    // restart. Once it was told to end it is waited for.
+    const leaves = threadId !== undefined && !(await own.hasLeft(threadId))
+    if (!leaves || tries === PATIENCE) {
+      try {
+        await own.run(verb === 'commit' ? sql.commit(xid) : sql.rollback(xid))
+        return { kind: 'answered' }
+      } catch (cause) {
+        const error = asMysqlError(cause)
+        const ended = rolledBack(error, verb, cause)
+        if (ended !== undefined) return ended
+        if (error?.errno !== NOTA) throw cause
+        if (!(await own.listed(xid))) return { kind: 'absent', cause }
+        attached = cause
+      }
     }
     if (tries === PATIENCE) {
       const hindrance = await endSession(own, bound, xid)

@@ -148,6 +148,15 @@ export const MYSQL_TAKE_OUTS: readonly TakeOut[] = [
       'T10: gtrid and bqual',
     ],
     [
+      'T11',
+      'a session that ends is waited for',
+      MY_SETTLE,
+      'const leaves = threadId !== undefined && !(await own.hasLeft(threadId))',
+      'const leaves = false',
+      'T11: MariaDB is asked who has left',
+      ['mariadb'],
+    ],
+    [
       'B5',
       'CONVERT XID',
       MY_SQL,

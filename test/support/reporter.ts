@@ -34,7 +34,7 @@ export interface ServerCounts {
   contract: number
   traps: number
   failed: number
-  /** `T1` … `T10`, and `A`, `B`, `E` for the rows of the facts. */
+  /** `T1` … `T11`, and `A`, `B`, `E` for the rows of the facts. */
   readonly ids: Set<string>
 }
 
