@@ -37,8 +37,11 @@ export function checkGiven(
       const verb = control.kind === 'forbidden' ? control.verb : control.kind.toUpperCase()
       refuse('TRANSACTION_CONTROL', `${verb} among statements given in advance`)
     }
-    if (blanked(withoutEnd(text), dialect, 'emptied').includes(';'))
-      refuse('INVALID_OPTION', 'several statements in one text')
+    const read = blanked(withoutEnd(text), dialect, 'emptied')
+    if (read.includes(';')) refuse('INVALID_OPTION', 'several statements in one text')
+    // It would hold what comes behind it. PostgreSQL finds that out by itself.
+    if (dialect === 'MySQL' && /['"`]|\/\*/.test(read.replaceAll("''", '')))
+      refuse('INVALID_OPTION', 'a comment or a quote without its end')
   }
 }
 

@@ -128,7 +128,8 @@ export class MysqlBranch implements Branch<MysqlHandle> {
       const session = this.#working()
       this.#given = given
       this.#state = 'given'
-      if (when !== 'now') return
+      // What cannot travel with the vote is said while the gate holds it, so that a roll-back waits for it.
+      if (when !== 'now' && given.merges(session)) return
       const refusal = await this.#sayAlone(given, session)
       if (refusal !== undefined) throw refusedError(this.#home.name, this.#request.gtrid, refusal)
     })
@@ -281,11 +282,6 @@ export class MysqlBranch implements Branch<MysqlHandle> {
   async #ask(statements: (xid: Xid) => readonly string[]): Promise<Answer> {
     const session = this.#session
     const given = this.#given?.isSaid === false ? this.#given : undefined
-    const merges = session !== undefined && given?.merges(session) === true
-    if (session !== undefined && given !== undefined && !merges) {
-      const refusal = await this.#sayAlone(given, session)
-      if (refusal !== undefined) return { kind: 'refused', refusal }
-    }
     this.#state = 'voting'
     if (session === undefined || this.#xid === undefined) {
       return this.#failed(new Error('the branch was not begun'), false, false)
@@ -296,7 +292,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
       const decides = at === texts.length - 1
       if (session.lost !== undefined) return this.#failed(session.lost, false, false)
       try {
-        await (given !== undefined && merges ? given.say(session, restored) : session.ask(text))
+        await (given?.say(session, restored) ?? session.ask(text))
       } catch (cause) {
         return this.#failed(cause, decides, texts.length < restored.length)
       }

@@ -4,12 +4,15 @@
  *   XA START …; <statement>; …; [INSERT …;] XA END …; XA PREPARE …
  *
  * The server runs nothing behind the first that fails. A text may hold more, or less, than the one
- * statement that we read in it (a procedure that answers rows, a comment that swallows what comes behind
- * it), so the answers are counted: one each, or how the branch stands is not known.
+ * statement that we read in it, so the answers are counted: one each, or how the branch stands is not
+ * known. Counting is no proof where one answers twice and another not at all, so what may do either does not
+ * travel with others.
  *
- * Where the pool may not send several statements at once, each goes in a trip of its own.
+ * What does not travel, and whatever a pool may not send several at once of, goes in a trip of its own, and
+ * before the vote: behind a roll-back, which nothing here would hear of, it would commit by itself.
  */
 import { errorOf, type GivenStatement, messageOf } from '../../src/adapter.ts'
+import { firstWord } from '../dialect/comments.ts'
 import { type GivenFailed, statementFailed, unreadable, withoutEnd } from '../dialect/given.ts'
 import { asMysqlError, isTransient, saysNotInBranch } from '../dialect/mysql-errors.ts'
 import type { MysqlCommand, MysqlCore, MysqlDone } from './driver-types.ts'
@@ -24,6 +27,17 @@ interface FormattingCore extends MysqlCore {
 /** Which answer a command waits for, from 0; its last one when it has them all. */
 interface Counting extends MysqlCommand {
   readonly _resultIndex?: unknown
+}
+
+/**
+ * Answers more than once, or what the server runs of it depends on its version; and a backslash, which
+ * keeps a quote open or does not, as the session's `sql_mode` says.
+ */
+const ANSWERS_TWICE = /^(?:call|execute|begin)\b/i
+const READS_TWO_WAYS = /\\|\/\*M?!/
+
+function travels({ text }: GivenStatement): boolean {
+  return !READS_TWO_WAYS.test(text) && !ANSWERS_TWICE.test(text.slice(firstWord(text, 'MySQL')))
 }
 
 /** As the driver's promises tell it: rows or header, and fields. */
@@ -49,7 +63,7 @@ export class Given {
 
   /** Whether they may travel with verbs behind them. */
   merges(session: Session): boolean {
-    return mergesFirst(session)
+    return mergesFirst(session) && this.#statements.every(travels)
   }
 
   /**
@@ -89,8 +103,9 @@ export class Given {
     const all = [...opening, ...texts, ...verbs]
     const before = opening.length + texts.length
     return new Promise((resolve, reject) => {
+      let command: Counting | undefined
       const done: MysqlDone = (cause, rows, fields) => {
-        const { _resultIndex: at } = command as Counting
+        const at = command?._resultIndex
         // Which one failed cannot be told: then it was ours, for which only some errors are an answer.
         const index = typeof at === 'number' ? at : before
         if (cause !== null && cause !== undefined) {
@@ -108,8 +123,10 @@ export class Given {
         this.#answers = mine(rows).map((one, order) => [one, told[order]])
         resolve()
       }
-      // Each on a line of its own: a comment at the end of one holds nothing of the next.
-      const command = session.connection.query({ sql: all.join('\n; ') }, done)
+      // Each on a line of its own: a comment at the end of one holds nothing of the next. Its placeholders
+      // are filled in.
+      const text = { sql: all.join('\n; '), namedPlaceholders: false }
+      command = session.connection.query(text, done)
     })
   }
 

@@ -105,7 +105,8 @@ export interface Branch<Handle = unknown> {
    * Takes all that the branch will ever run; it takes no other statement. Resolves, `now`, once they
    * have run, all in one packet where the driver can; or, `with the vote`, once the branch has its
    * connection: nothing is said then, and all of it travels with the packet that votes, which may take
-   * as long as the statements do.
+   * as long as the statements do. Where they cannot travel together, it is as `now`: what is said after
+   * this has returned, and is not one packet, could outlive a roll-back and commit by itself.
    *
    * A statement that fails keeps everything behind it from being run: `now`, it is what this throws,
    * else a refusal. Either is STATEMENT_FAILED, with the driver's error as its cause.

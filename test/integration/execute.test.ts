@@ -74,6 +74,7 @@ const DEBIT = {
   values: [1, 100],
 } as const
 const CREDIT = { on: 'shop', text: 'insert into wallet values (?, ?)', values: [7, 100] } as const
+const TAIL = { on: 'shop', text: 'insert into wallet values (9, 1)' } as const
 const PLAIN = { on: 'ledger', text: 'insert into account values (2, 200)' } as const
 
 /** What a pool may be like; each must tell the same. */
@@ -216,6 +217,68 @@ describe('execute', () => {
     expect(await rows()).toEqual([[5], []])
   })
 
+  describe('what goes in trips of its own', () => {
+    const defaults = { shop: { multipleStatements: false } }
+    /** Each touches no table, and so runs in a branch that has ended. */
+    const harmless = [
+      { on: 'shop', text: 'set @id = last_insert_id()' },
+      { on: 'shop', text: 'do 0' },
+    ] as const
+
+    it('is over when the other database refuses: nothing runs behind the roll-back', async () => {
+      const { coordinator } = await open(defaults)
+      await admin.ledger.query('insert into account values (1, 1)')
+      const lines = [8, 9].map((id) => ({
+        on: 'shop' as const,
+        text: 'insert into wallet values (?, 1)',
+        values: [id],
+      }))
+      for (let round = 0; round < 40; round += 1) {
+        const asked = coordinator.execute([DEBIT, CREDIT, ...harmless, ...lines])
+        await refused(asked, { code: 'STATEMENT_FAILED', outcome: 'rolled-back', hint: false })
+      }
+      expect(await rows()).toEqual([[1], []])
+    })
+
+    it('is over at its deadline, and its locks with it', async () => {
+      const { coordinator } = await open(defaults)
+      const slow = { on: 'shop', text: 'do sleep(1)' } as const
+      const asked = coordinator.execute([DEBIT, CREDIT, slow, ...harmless, TAIL], {
+        timeoutMs: 200,
+      })
+      await refused(asked, { code: 'DEADLINE_EXCEEDED', outcome: 'rolled-back' })
+      const from = performance.now()
+      await admin.shop.query('insert into wallet values (7, 1)')
+      expect(performance.now() - from).toBeLessThan(900)
+      await expect.poll(() => coordinator.stats().transactions.running).toBe(0)
+      await new Promise((resolve) => setTimeout(resolve, 1_200))
+      expect(await rows()).toEqual([[], [7]])
+    })
+
+    it.each([true, false])(
+      'is a procedure, whose answers are not told from others (several at once: %s)',
+      async (multipleStatements) => {
+        const { coordinator } = await open({ shop: { multipleStatements } })
+        await admin.shop.query('drop procedure if exists one_answer')
+        await admin.shop.query('create procedure one_answer() begin select 5 as five; end')
+        const call = { on: 'shop', text: 'call one_answer()' } as const
+        const [, , [answers], [last]] = await coordinator.execute([DEBIT, CREDIT, call, TAIL])
+        expect((answers as unknown as unknown[])[0]).toEqual([{ five: 5 }])
+        expect(last).toMatchObject({ affectedRows: 1 })
+        expect(await rows()).toEqual([[1], [7, 9]])
+      },
+    )
+
+    it('is no text that would swallow the next one', async () => {
+      const { coordinator } = await open()
+      for (const text of ['do 0 /* a', "select 'a", 'select `a']) {
+        const asked = coordinator.execute([DEBIT, { on: 'shop', text }, CREDIT])
+        await refused(asked, { code: 'INVALID_OPTION', outcome: 'rolled-back' })
+      }
+      expect(await rows()).toEqual([[], []])
+    })
+  })
+
   it('refuses what it cannot take before anything is sent', async () => {
     const { coordinator, ledger } = await open()
     for (const text of ['commit', 'savepoint a', 'insert into account values (3, 3); commit', '']) {
@@ -288,7 +351,6 @@ describe('in PostgreSQL', () => {
 describe('in MySQL and MariaDB', () => {
   /** What makes of one text more answers than one, or less. */
   it.each([
-    ['a procedure that answers rows', 'call two_answers()'],
     ['a comment that does not end', 'insert into wallet values (8, 8) /* note'],
     [
       'a string that our reading ends later',
@@ -296,8 +358,6 @@ describe('in MySQL and MariaDB', () => {
     ],
   ])('%s is rolled back', async (_, text) => {
     const { coordinator } = await open()
-    await admin.shop.query('drop procedure if exists two_answers')
-    await admin.shop.query('create procedure two_answers() begin select 1; select 2; end')
     const odd = { on: 'shop', text } as const
     for (const statements of [[DEBIT, CREDIT, odd] as const, [CREDIT, odd] as const]) {
       const asked = coordinator.execute(statements)
