@@ -264,7 +264,8 @@ export const NEXT_READS_COMMITTED = 'SET TRANSACTION ISOLATION LEVEL READ COMMIT
 export const USER = 'SELECT CURRENT_USER() AS name, CONNECTION_ID()+0 AS thread_id'
 export const SESSIONS = 'SHOW FULL PROCESSLIST'
 /** Without the privilege PROCESS: those of this user. */
-export const SESSION_IDS = 'SELECT ID AS id FROM information_schema.PROCESSLIST'
+export const SESSION_STATES =
+  'SELECT ID AS id, COMMAND AS command FROM information_schema.PROCESSLIST'
 export const NOW = 'SELECT UNIX_TIMESTAMP() AS now_s'
 export const UPTIME = "SHOW GLOBAL STATUS LIKE 'Uptime'"
 /** Refused (1227) without the privilege PROCESS, whichever role it may come from. */

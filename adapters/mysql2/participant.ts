@@ -199,8 +199,8 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
           listed: async (one: Xid) => isListed(await list(own, flavour), one),
           named: async ({ gtrid }: Xid) => (await naming(own, gtrid)).length > 0,
           threadId: async () => Number((await own.run(sql.SERVER))[0]?.['thread_id']),
-          hasLeft: async (threadId: number) =>
-            flavour === 'MySQL' || this.#departures.has(own, threadId),
+          presence: async (threadId: number) =>
+            flavour === 'MySQL' ? ('gone' as const) : this.#departures.of(own, threadId),
         }
         return settleFrom(runner, this, xid, decision)
       })

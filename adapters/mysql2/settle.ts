@@ -19,6 +19,7 @@ import {
   NOTA,
   saysRolledBack,
 } from '../dialect/mysql-errors.ts'
+import type { Presence } from './departures.ts'
 import type { Row } from './pool.ts'
 
 /** A connection that gives an answer in time, or none. */
@@ -80,8 +81,8 @@ interface Settler extends Runner {
   /** Whether another session runs a statement that names the branch. */
   named(xid: Xid): Promise<boolean>
   threadId(): Promise<number>
-  /** Whether the session has left the server, for one that must not be disturbed as it leaves. */
-  hasLeft(threadId: number): Promise<boolean>
+  /** What is known of a session of this id; `gone` where a session that ends does no harm. */
+  presence(threadId: number): Promise<Presence>
 }
 
 /**
@@ -101,10 +102,10 @@ export async function settleFrom(
   const { threadId } = parseBqual(xid.bqual)
   let attached: unknown = new Error('the session that prepared the branch is about to end')
   for (let tries = 1; tries <= TRIES; tries += 1) {
-    // One that stays is not about to end: it holds the branch (1397), or is another of the same id, after a
-    // restart. Once it was told to end it is waited for.
-    const leaves = threadId !== undefined && !(await own.hasLeft(threadId))
-    if (!leaves || tries === PATIENCE) {
+    const session = threadId === undefined ? 'gone' : await own.presence(threadId)
+    // One that stays and does not end holds the branch (1397), or is another of the same id, after a restart:
+    // it is asked once. Told to end, it is waited for.
+    if (session === 'gone' || (session === 'there' && tries === PATIENCE)) {
       try {
         await own.run(verb === 'commit' ? sql.commit(xid) : sql.rollback(xid))
         return { kind: 'answered' }
@@ -117,7 +118,7 @@ export async function settleFrom(
         attached = cause
       }
     }
-    if (tries === PATIENCE) {
+    if (session !== 'ending' && tries === PATIENCE) {
       const hindrance = await endSession(own, bound, xid)
       if (hindrance !== undefined) return { kind: 'later', cause: hindrance }
     }

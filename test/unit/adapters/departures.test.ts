@@ -11,6 +11,7 @@ class Server {
   readonly clock = new VirtualClock()
   readonly said: string[] = []
   sessions = new Set([7, 9])
+  command = 'Sleep'
   connections = 9
   verb: () => void = () => undefined
   readonly #departures = new Departures(this.clock)
@@ -21,12 +22,14 @@ class Server {
       if (text.startsWith('XA COMMIT')) this.verb()
       if (text.startsWith('KILL')) return []
       if (text.startsWith('SHOW GLOBAL')) return [{ Value: String(this.connections) }]
-      return text.startsWith('SELECT ID') ? [...this.sessions].map((id) => ({ id })) : []
+      return text.startsWith('SELECT ID')
+        ? [...this.sessions].map((id) => ({ id, command: this.command }))
+        : []
     },
     listed: async () => true,
     named: async () => false,
     threadId: async () => 9,
-    hasLeft: (threadId: number) => this.#departures.has(this.settler, threadId),
+    presence: (threadId: number) => this.#departures.of(this.settler, threadId),
   }
 
   settle(): ReturnType<typeof settleFrom> {
@@ -76,6 +79,15 @@ describe('a session that is ending', () => {
     expect(await settled).toEqual({ kind: 'answered' })
   })
 
+  it('is never asked, however long it takes, and is settled another time', async () => {
+    const server = new Server()
+    server.command = 'Killed'
+    const settled = server.settle()
+    await server.clock.advance(600)
+    expect(server.verbs).toEqual([])
+    expect((await settled).kind).toBe('later')
+  })
+
   it('is another of the same id when it stays and the verb works', async () => {
     const server = new Server()
     const settled = server.settle()
@@ -90,21 +102,26 @@ describe('one look', () => {
     const server = new Server()
     server.sessions = new Set([9])
     const departures = new Departures(server.clock)
-    const first = departures.has(server.settler, 3)
+    const first = departures.of(server.settler, 3)
     await server.clock.advance(50)
-    expect(await first).toBe(true)
-    expect(await departures.has(server.settler, 4)).toBe(true)
+    expect(await first).toBe('gone')
+    expect(await departures.of(server.settler, 4)).toBe('gone')
     expect(server.looks).toBe(1)
-    server.connections = 12
-    const later = departures.has(server.settler, 11)
+    await server.clock.advance(1_000)
+    const again = departures.of(server.settler, 4)
     await server.clock.advance(50)
-    expect(await later).toBe(true)
-    expect(server.looks).toBe(2)
+    expect(await again).toBe('gone')
+    expect(server.looks, 'one second later another one').toBe(2)
+    server.connections = 12
+    const later = departures.of(server.settler, 11)
+    await server.clock.advance(50)
+    expect(await later).toBe('gone')
+    expect(server.looks).toBe(3)
   })
 
   it('is not needed for a session of an earlier life of the server', async () => {
     const server = new Server()
-    expect(await new Departures(server.clock).has(server.settler, 10)).toBe(true)
+    expect(await new Departures(server.clock).of(server.settler, 10)).toBe('gone')
     expect(server.looks).toBe(0)
   })
 
@@ -112,10 +129,10 @@ describe('one look', () => {
     const server = new Server()
     server.sessions = new Set([9])
     const departures = new Departures(server.clock)
-    const first = departures.has(server.settler, 7)
+    const first = departures.of(server.settler, 7)
     await server.clock.advance(50)
-    expect(await first).toBe(true)
+    expect(await first).toBe('gone')
     server.sessions.add(7)
-    expect(await departures.has({ run: server.settler.run }, 7)).toBe(false)
+    expect(await departures.of({ run: server.settler.run }, 7)).toBe('there')
   })
 })
