@@ -142,13 +142,13 @@ export function rollbackPrepared(xid: Xid): string {
  * Every prepared branch of the database, in one row of three lists: a driver takes ten times as long
  * over tens of thousands of rows. As text: what a driver reads for itself would pass for no branch. And
  * from the function behind the view pg_prepared_xacts, whose join looks each owner up in an index: more than half of
- * the server's time.
+ * the server's time. The database by its session, for pg_database may be closed to a role.
  */
 export const LIST: string = `SELECT json_agg(gid)::text AS gids,
   json_agg(pg_catalog.pg_get_userbyid(ownerid))::text AS owners,
   json_agg((date_part('epoch', prepared) * 1000)::bigint)::text AS times
   FROM pg_catalog.pg_prepared_xact()
-  WHERE dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())`
+  WHERE dbid = (SELECT datid FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()))`
 
 /** The owner of a prepared branch that is not the role of this session. */
 export function otherOwner(xid: Xid): string {

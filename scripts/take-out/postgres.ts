@@ -175,7 +175,7 @@ export const POSTGRES_TAKE_OUTS: readonly TakeOut[] = [
         'A19',
         'this database alone',
         PG_SQL,
-        'WHERE dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())`',
+        'WHERE dbid = (SELECT datid FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()))`',
         '`',
         'A: a branch of another database',
       ],

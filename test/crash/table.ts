@@ -100,7 +100,7 @@ export const TEXTS: Readonly<Record<Message, Readonly<Record<Side, string>>>> = 
   rollback: { accounts: 'ROLLBACK', wallets: 'XA ROLLBACK' },
   'roll back prepared': { accounts: 'ROLLBACK PREPARED', wallets: 'XA ROLLBACK' },
   'one phase': { accounts: 'COMMIT', wallets: 'ONE PHASE' },
-  list: { accounts: 'pg_prepared_xacts WHERE database', wallets: 'XA RECOVER' },
+  list: { accounts: 'pg_prepared_xact()', wallets: 'XA RECOVER' },
 }
 
 export interface Case {
