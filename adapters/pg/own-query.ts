@@ -13,16 +13,18 @@ type QueryClass = new (
   done: OwnDone,
 ) => { readonly _result?: { _types?: unknown } }
 
-/** What a client's `query` takes. The values of the answer come as text. */
-export function ownQuery(client: PgClient, text: string, done: OwnDone): object {
+/** Asks it; the values of the answer come as text. */
+export function askOwn(client: PgClient, text: string, done: OwnDone): void {
   const { Query } = client.constructor as { readonly Query?: QueryClass }
   // `pg-native` has another.
-  if (Query !== undefined && client.connection !== undefined) {
-    const query = new Query(text, undefined, done)
-    if (query._result !== undefined) {
-      query._result._types = AS_TEXT
-      return query
-    }
+  const query =
+    Query === undefined || client.connection === undefined
+      ? undefined
+      : new Query(text, undefined, done)
+  if (query?._result === undefined) client.query({ text, types: AS_TEXT }, done)
+  else {
+    query._result._types = AS_TEXT
+    const asked: { query(query: object): unknown } = client
+    asked.query(query)
   }
-  return { text, types: AS_TEXT }
 }

@@ -14,7 +14,7 @@ import { type Clock, errorOf, invariant, type LATE, type Seat } from '../../src/
 import type { Patience } from '../dialect/patience.ts'
 import { answerTo, type Done, takeInTime } from '../dialect/waiting.ts'
 import type { PgPool, PgPoolClient, PgResult } from './driver-types.ts'
-import { ownQuery } from './own-query.ts'
+import { askOwn } from './own-query.ts'
 
 /** Whose connections are taken, and how. */
 export interface Lender {
@@ -97,7 +97,7 @@ export class Session {
       if (answer === undefined) done(cause)
       else done(null, Array.isArray(answer) ? answer : [answer])
     }
-    this.client.query(ownQuery(this.client, text, told), told)
+    askOwn(this.client, text, told)
   }
 
   #behindFirst(
