@@ -1,5 +1,5 @@
 /** The driver's own class of queries, of which the adapter makes its own where it is built as known. */
-import type { Session } from './pool.ts'
+import type { PgClient } from './driver-types.ts'
 
 export interface Connection {
   parse(statement: object): void
@@ -41,7 +41,7 @@ const METHODS = [
 ] as const
 
 /** `undefined` for a client that is built in another way: `pg-native`. */
-export function queryClassOf<Answer>({ client }: Session): QueryClass<Answer> | undefined {
+export function queryClassOf<Answer>(client: PgClient): QueryClass<Answer> | undefined {
   const { Query } = client.constructor as { readonly Query?: QueryClass<Answer> }
   if (Query === undefined || client.connection === undefined) return undefined
   const { prototype } = Query as { readonly prototype: Partial<DriverQuery> }

@@ -90,7 +90,7 @@ function firstQueryOf(Query: QueryClass<PgResult>): FirstQueryClass {
 const CLASSES = new WeakMap<QueryClass<PgResult>, FirstQueryClass>()
 
 function classOf(session: Session): FirstQueryClass | undefined {
-  const Query = queryClassOf<PgResult>(session)
+  const Query = queryClassOf<PgResult>(session.client)
   if (Query === undefined) return undefined
   const made = CLASSES.get(Query) ?? firstQueryOf(Query)
   CLASSES.set(Query, made)

@@ -51,7 +51,7 @@ function givenQueryOf(Query: QueryClass<Answer>): GivenQueryClass {
     #rows: Readonly<Record<string, unknown>>[] = []
 
     constructor(packet: Packet, done: Done) {
-      super({ text: packet.text }, undefined, done)
+      super(packet.text, undefined, done)
       this.#packet = packet
     }
 
@@ -126,7 +126,7 @@ function messagesOf(
     sync: () => undefined,
     close: () => undefined,
   }
-  new Query({ text, values }, undefined, (cause) => {
+  new Query(text, values, (cause) => {
     failed = cause
   }).prepare(recorder)
   if (failed !== undefined) throw errorOf(failed)
@@ -169,7 +169,7 @@ export class Given {
    */
   async say(session: Session, verbs: readonly string[]): Promise<readonly PgResult[]> {
     this.#isSaid = true
-    const Query = queryClassOf<Answer>(session)
+    const Query = queryClassOf<Answer>(session.client)
     if (Query === undefined) return this.#sayOneByOne(session, verbs)
     let given: readonly (readonly Message[])[]
     try {

@@ -3,24 +3,19 @@
  * descriptor by descriptor: on Node.js 20 that is 6 µs of the 40 that a vote takes, and what V8 makes
  * of it is old at once, and with it all that the callback can reach.
  */
+import { type DriverQuery, queryClassOf } from './driver-query.ts'
 import { AS_TEXT, type PgClient, type PgResult } from './driver-types.ts'
 
 export type OwnDone = (cause: unknown, answer: PgResult | PgResult[] | undefined) => void
 
-type QueryClass = new (
-  text: string,
-  values: undefined,
-  done: OwnDone,
-) => { readonly _result?: { _types?: unknown } }
+interface OwnQuery extends DriverQuery {
+  readonly _result?: { _types?: unknown }
+}
 
 /** Asks it; the values of the answer come as text. */
 export function askOwn(client: PgClient, text: string, done: OwnDone): void {
-  const { Query } = client.constructor as { readonly Query?: QueryClass }
-  // `pg-native` has another.
-  const query =
-    Query === undefined || client.connection === undefined
-      ? undefined
-      : new Query(text, undefined, done)
+  const Query = queryClassOf<PgResult | PgResult[] | undefined>(client)
+  const query: OwnQuery | undefined = Query && new Query(text, undefined, done)
   if (query?._result === undefined) client.query({ text, types: AS_TEXT }, done)
   else {
     query._result._types = AS_TEXT
