@@ -50,6 +50,34 @@ export function withoutEnd(text: string): string {
   return text.replace(/[\s;]+$/, '')
 }
 
+/** Statements given to one branch, before they are said and after. */
+export abstract class GivenStatements<Answer> {
+  protected readonly statements: readonly GivenStatement[]
+  #isSaid = false
+  #answers: readonly Answer[] = []
+
+  constructor(statements: readonly GivenStatement[]) {
+    this.statements = statements
+  }
+
+  get isSaid(): boolean {
+    return this.#isSaid
+  }
+
+  /** In the order of the statements, once they are said. */
+  get answers(): readonly Answer[] {
+    return this.#answers
+  }
+
+  protected saying(): void {
+    this.#isSaid = true
+  }
+
+  protected answered(answers: readonly Answer[]): void {
+    this.#answers = answers
+  }
+}
+
 /** A statement given in advance failed, or what the statements answered cannot be told apart. */
 export class GivenFailed extends Error {
   readonly refusal: Refusal

@@ -16,7 +16,11 @@ export type MysqlHandle = PoolConnection
 export interface MysqlCore {
   /** From the server's greeting; a proxy invents it. */
   readonly threadId: number | null
-  readonly config: { readonly multipleStatements?: boolean; readonly queryFormat?: unknown }
+  readonly config: {
+    readonly multipleStatements?: boolean
+    readonly queryFormat?: unknown
+    readonly infileStreamFactory?: unknown
+  }
   readonly stream: {
     readonly destroyed?: boolean
     destroy(cause?: Error): unknown

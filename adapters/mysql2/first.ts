@@ -7,19 +7,14 @@
  * application's hears the answers that are its own.
  */
 import { asMysqlError } from '../dialect/mysql-errors.ts'
-import type { MysqlCommand, MysqlCore, MysqlDone } from './driver-types.ts'
+import type { MysqlCommand, MysqlDone } from './driver-types.ts'
 import type { Session } from './pool.ts'
-import type { DriverQuery } from './query-class.ts'
+import { type DriverQuery, formatted } from './query-class.ts'
 
 /** What a pool makes of the application's statement. */
 interface FirstQuery extends DriverQuery {
   namedPlaceholders: unknown
   on(event: 'fields' | 'result' | 'error' | 'end', listener: () => void): unknown
-}
-
-interface FormattingCore extends MysqlCore {
-  _resolveNamedPlaceholders(command: FirstQuery): void
-  format(sql: string, values: unknown, namedPlaceholders: unknown): string
 }
 
 /** Whether the two may travel together; not with a format of the application's own, which sees one statement. */
@@ -39,9 +34,8 @@ export function sendFirst(
   notBegun: (cause: unknown) => void,
 ): void {
   const own = command as FirstQuery
-  const core = session.connection as unknown as FormattingCore
-  core._resolveNamedPlaceholders(own)
-  const sql = core.format(own.sql, own.values ?? [], own.namedPlaceholders)
+  const { connection } = session
+  const sql = formatted(connection, own)
   const count = opening.length
   let answers = 0
   const Query = own.constructor as new (options: object, done: MysqlDone) => FirstQuery
@@ -56,7 +50,7 @@ export function sendFirst(
       own.onResult?.(null, behind(count, rows), behind(count, fields))
     } else {
       // An empty text: the driver has an answer of its own to it.
-      core.query(own)
+      connection.query(own)
     }
   })
   // Here, and not in options of its own: see query-class.ts.
@@ -68,7 +62,7 @@ export function sendFirst(
     answers += 1
   })
   session.said()
-  core.query(carrier)
+  connection.query(carrier)
 }
 
 /** A single answer stands alone, as the driver tells it. */

@@ -13,16 +13,18 @@
  */
 import { errorOf, type GivenStatement, messageOf } from '../../src/adapter.ts'
 import { firstWord } from '../dialect/comments.ts'
-import { type GivenFailed, statementFailed, unreadable, withoutEnd } from '../dialect/given.ts'
+import {
+  type GivenFailed,
+  GivenStatements,
+  statementFailed,
+  unreadable,
+  withoutEnd,
+} from '../dialect/given.ts'
 import { asMysqlError, isTransient, saysNotInBranch } from '../dialect/mysql-errors.ts'
 import type { MysqlCommand, MysqlCore, MysqlDone } from './driver-types.ts'
 import { mergesFirst } from './first.ts'
 import type { Session } from './pool.ts'
-
-interface FormattingCore extends MysqlCore {
-  _resolveNamedPlaceholders(statement: object): void
-  format(sql: string, values: unknown, namedPlaceholders: unknown): string
-}
+import { formatted, queryClassOf } from './query-class.ts'
 
 /** Which answer a command waits for, from 0; its last one when it has them all. */
 interface Counting extends MysqlCommand {
@@ -43,27 +45,10 @@ function travels({ text }: GivenStatement): boolean {
 /** As the driver's promises tell it: rows or header, and fields. */
 type Answer = readonly [unknown, unknown]
 
-export class Given {
-  readonly #statements: readonly GivenStatement[]
-  #isSaid = false
-  #answers: readonly Answer[] = []
-
-  constructor(statements: readonly GivenStatement[]) {
-    this.#statements = statements
-  }
-
-  get isSaid(): boolean {
-    return this.#isSaid
-  }
-
-  /** In the order of the statements, once they are said. */
-  get answers(): readonly Answer[] {
-    return this.#answers
-  }
-
+export class Given extends GivenStatements<Answer> {
   /** Whether they may travel with verbs behind them. */
   merges(session: Session): boolean {
-    return mergesFirst(session) && this.#statements.every(travels)
+    return mergesFirst(session) && this.statements.every(travels)
   }
 
   /**
@@ -72,12 +57,11 @@ export class Given {
    * @throws GivenFailed, or what a verb was answered with, or what ended the connection
    */
   async say(session: Session, verbs: readonly string[]): Promise<void> {
-    this.#isSaid = true
+    this.saying()
     if (!this.merges(session)) return this.#sayOneByOne(session)
-    const core = session.connection as unknown as FormattingCore
     let texts: readonly string[]
     try {
-      texts = this.#statements.map((statement) => formatted(core, statement))
+      texts = this.statements.map((statement) => textOf(session.connection, statement))
     } catch (cause) {
       throw statementFailed(cause, false)
     }
@@ -120,30 +104,30 @@ export class Given {
         const mine = (of: unknown): readonly unknown[] =>
           all.length === 1 ? [of] : (of as readonly unknown[]).slice(opening.length, before)
         const told = mine(fields)
-        this.#answers = mine(rows).map((one, order) => [one, told[order]])
+        this.answered(mine(rows).map((one, order) => [one, told[order]]))
         resolve()
       }
       // Each on a line of its own: a comment at the end of one holds nothing of the next. Its placeholders
       // are filled in.
-      const text = { sql: all.join('\n; '), namedPlaceholders: false }
-      command = session.connection.query(text, done)
+      const text = { sql: all.join('\n; '), values: undefined, namedPlaceholders: false }
+      command = ask(session.connection, text, done)
     })
   }
 
   async #sayOneByOne(session: Session): Promise<void> {
     if (session.opening !== undefined) await begun(session)
     const answers: Answer[] = []
-    for (const { text, values } of this.#statements) {
+    for (const { text, values } of this.statements) {
       answers.push(
         await new Promise((resolve, reject) => {
-          session.connection.query({ sql: text, values }, (cause, rows, fields) => {
+          ask(session.connection, { sql: text, values }, (cause, rows, fields) => {
             if (cause === null || cause === undefined) resolve([rows, fields])
             else reject(asMysqlError(cause) === undefined ? errorOf(cause) : failed(cause))
           })
         }),
       )
     }
-    this.#answers = answers
+    this.answered(answers)
   }
 }
 
@@ -169,8 +153,13 @@ function failed(cause: unknown): GivenFailed {
   return statementFailed(cause, isTransient(error), code)
 }
 
-function formatted(core: FormattingCore, { text, values }: GivenStatement): string {
-  const statement = { sql: withoutEnd(text), values: values ?? [], namedPlaceholders: undefined }
-  core._resolveNamedPlaceholders(statement)
-  return core.format(statement.sql, statement.values, statement.namedPlaceholders)
+function textOf(connection: MysqlCore, { text, values = [] }: GivenStatement): string {
+  return formatted(connection, { sql: withoutEnd(text), values, namedPlaceholders: undefined })
+}
+
+/** In an object of ours: see query-class.ts. Rows and files are as the pool has them. */
+function ask(connection: MysqlCore, statement: object, done: MysqlDone): Counting {
+  const { infileStreamFactory } = connection.config
+  const Query = queryClassOf(connection)
+  return connection.query(new Query({ ...statement, infileStreamFactory }, done))
 }

@@ -7,7 +7,7 @@
  * Each statement is a Parse of its own, and that holds one command: none can hide another.
  */
 import { errorOf, type GivenStatement } from '../../src/adapter.ts'
-import { statementFailed, unreadable } from '../dialect/given.ts'
+import { GivenStatements, statementFailed, unreadable } from '../dialect/given.ts'
 import { asPostgresError, isTransient } from '../dialect/postgres-errors.ts'
 import {
   type Connection,
@@ -143,24 +143,7 @@ function spelled({ values, valueMapper, ...portal }: Portal): object {
   return { ...portal, values: values?.map((value) => map(value)) }
 }
 
-export class Given {
-  readonly #statements: readonly GivenStatement[]
-  #isSaid = false
-  #answers: readonly PgResult[] = []
-
-  constructor(statements: readonly GivenStatement[]) {
-    this.#statements = statements
-  }
-
-  get isSaid(): boolean {
-    return this.#isSaid
-  }
-
-  /** In the order of the statements, once they are said. */
-  get answers(): readonly PgResult[] {
-    return this.#answers
-  }
-
+export class Given extends GivenStatements<PgResult> {
   /**
    * Says them, and the verbs behind them. Takes as long as the statements do.
    *
@@ -168,17 +151,17 @@ export class Given {
    * @throws GivenFailed, or what a verb was answered with, or what ended the connection
    */
   async say(session: Session, verbs: readonly string[]): Promise<readonly PgResult[]> {
-    this.#isSaid = true
+    this.saying()
     const Query = queryClassOf<Answer>(session.client)
     if (Query === undefined) return this.#sayOneByOne(session, verbs)
     let given: readonly (readonly Message[])[]
     try {
-      given = this.#statements.map((statement) => messagesOf(Query, statement))
+      given = this.statements.map((statement) => messagesOf(Query, statement))
     } catch (cause) {
       throw statementFailed(cause, false)
     }
     const opening = session.opening === undefined ? [] : session.takeOpening()
-    const text = this.#statements.map((statement) => statement.text).join('; ')
+    const text = this.statements.map((statement) => statement.text).join('; ')
     return this.#send(session, classOf(Query), { text, opening, given, verbs })
   }
 
@@ -197,7 +180,7 @@ export class Given {
           reject(unreadable(new Error(`${answers.length} answers to ${packet.given.length}`)))
           return
         }
-        this.#answers = answers
+        this.answered(answers)
         resolve(query.verbs)
       })
       session.submit(query)
@@ -208,14 +191,14 @@ export class Given {
   async #sayOneByOne(session: Session, verbs: readonly string[]): Promise<readonly PgResult[]> {
     if (session.opening !== undefined) await session.begin()
     const answers: PgResult[] = []
-    for (const { text, values } of this.#statements) {
+    for (const { text, values } of this.statements) {
       try {
         answers.push((await session.client.query(text, values)) as PgResult)
       } catch (cause) {
         throw failedAt(cause)
       }
     }
-    this.#answers = answers
+    this.answered(answers)
     return verbs.length === 0 ? [] : session.ask(verbs.join('; '))
   }
 }

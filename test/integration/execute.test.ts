@@ -1,4 +1,5 @@
 /** Statements given in advance, across two real databases. */
+import { Readable } from 'node:stream'
 import { createPool, type PoolOptions, type RowDataPacket } from 'mysql2/promise'
 import pg from 'pg'
 import { Coordinator } from 'unanimous'
@@ -366,6 +367,23 @@ describe('in MySQL and MariaDB', () => {
     expect(await rows()).toEqual([[], []])
     await coordinator.execute([DEBIT, CREDIT])
   })
+
+  it.each([true, false])(
+    'a file of the application’s is loaded, and one that it does not give is not (several at once: %s)',
+    async (multipleStatements) => {
+      await admin.shop.query('set global local_infile = 1')
+      const load = { on: 'shop', text: "load data local infile 'w' into table wallet" } as const
+      const given = { infileStreamFactory: () => Readable.from([Buffer.from('7\t1\n8\t2\n')]) }
+      const { coordinator } = await open({ shop: { multipleStatements, ...given } })
+      const [, [loaded], [last]] = await coordinator.execute([DEBIT, load, TAIL])
+      expect([loaded, last]).toMatchObject([{ affectedRows: 2 }, { affectedRows: 1 }])
+      expect(await rows()).toEqual([[1], [7, 8, 9]])
+      const without = await open({ shop: { multipleStatements } })
+      const asked = without.coordinator.execute([PLAIN, load, TAIL])
+      await expect(asked).rejects.toMatchObject({ outcome: 'rolled-back' })
+      expect(await rows()).toEqual([[1], [7, 8, 9]])
+    },
+  )
 
   it('a transaction that an earlier borrower left open is rolled back, and the statements go again', async () => {
     const { coordinator, shop } = await open({ shop: { connectionLimit: 1 } })
