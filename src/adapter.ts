@@ -37,6 +37,7 @@ export type {
   ParticipantWarning,
   PoolOf,
   PreparedBranch,
+  Recorded,
   SeenHold,
   SeenMarker,
   SeenSessions,

@@ -122,13 +122,14 @@ export const settling: readonly ContractCase[] = [
     branch.abandon()
     const { participant } = opened
     for (const decision of ['commit', 'abort'] as const) {
-      const elsewhere = { ...server, server: 'another' }
+      const elsewhere = { server: { ...server, server: 'another' }, only: true }
       const settled = await participant.settle(xidOf(branch), decision, elsewhere)
       assert.equal(settled.kind, 'other-server')
       assert.ok(await listed(opened, branch))
     }
     const earlier = { ...server, startedAtMs: server.startedAtMs - 60_000 }
-    const settled = await participant.settle(xidOf(branch), 'commit', earlier)
+    const recorded = { server: earlier, only: true }
+    const settled = await participant.settle(xidOf(branch), 'commit', recorded)
     assert.deepEqual(settled, { kind: 'answered' }, 'in whichever life of it')
     assert.deepEqual(await ids(other), [1])
   }),

@@ -15,6 +15,7 @@ export const MYSQL_ALLOWS: readonly [
   'reset-on-release',
   'xa-attached',
   'foreign-format-id',
+  'sessions-hidden',
   'clock-skew',
 ] = [
   'flush-log-at-commit',
@@ -22,6 +23,7 @@ export const MYSQL_ALLOWS: readonly [
   'reset-on-release',
   'xa-attached',
   'foreign-format-id',
+  'sessions-hidden',
   'clock-skew',
 ]
 
@@ -42,6 +44,8 @@ export interface SeenMysql {
   readonly variables: ReadonlyMap<string, string> | Error
   /** MySQL: `denied` without the privilege, else the ids of branches with another formatID than ours. */
   readonly foreign: 'denied' | readonly string[]
+  /** Our own connection is of another user than the pool's, whose sessions are withheld from it. */
+  readonly sessionsHidden: boolean
   readonly clockSkewMs: number
   readonly markerTable: string
   /** Engine of the marker table, where there is one. */
@@ -62,6 +66,7 @@ export function mysqlFacts(seen: SeenMysql): readonly Fact[] {
     ...poolFacts(seen),
     ...variableFacts(seen),
     ...listFacts(seen),
+    ...sessionFacts(seen),
     ...markerFacts(seen),
     ...clockFacts(seen.clockSkewMs),
   ]
@@ -193,6 +198,20 @@ function listFacts({ flavour, foreign, user }: SeenMysql): Fact[] {
       severity: 'unwise',
       message: `prepared branch ${strange} has another formatID than 1: a restart of MySQL may lose prepared branches, ours too`,
       mend: 'let every XA user of this server use formatID 1, the default',
+    },
+  ]
+}
+
+/** T11, T3: before a verb goes from elsewhere, the session that prepared the branch has left, or was ended. */
+function sessionFacts({ flavour, sessionsHidden, user }: SeenMysql): Fact[] {
+  if (flavour === 'MySQL' || !sessionsHidden) return []
+  return [
+    {
+      code: 'sessions-hidden',
+      severity: 'unwise',
+      message:
+        "our own connection is of another user than the pool's and is not shown its sessions: a branch whose session stays is settled late, or not before somebody ends that",
+      mend: `GRANT PROCESS, CONNECTION ADMIN ON *.* TO ${user}`,
     },
   ]
 }

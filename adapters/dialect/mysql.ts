@@ -134,17 +134,22 @@ export function recover(flavour: Flavour): string {
 
 /** `+0` keeps a proxy from answering in the server's stead. */
 export const SERVER = `SELECT VERSION() AS version, DATABASE() AS db, CURRENT_USER() AS account,
-  CONNECTION_ID()+0 AS thread_id, UNIX_TIMESTAMP(NOW(6)) * 1000 AS now`
+  USER() AS login, CONNECTION_ID()+0 AS thread_id, UNIX_TIMESTAMP(NOW(6)) * 1000 AS now`
 
 /** Those of these names that the server has; needs no privilege. */
 export function variables(names: readonly string[]): string {
   return `SHOW GLOBAL VARIABLES WHERE Variable_name IN (${names.map(literal).join(', ')})`
 }
 
-/** `app@%` as a statement spells it; the host is what follows the last `@`. */
+/** The user of `app@%`: the host is what follows the last `@`. */
+export function userIn(name: string): string {
+  return name.slice(0, name.lastIndexOf('@'))
+}
+
+/** `app@%` as a statement spells it. */
 export function account(name: string): string {
-  const at = name.lastIndexOf('@')
-  return [name.slice(0, at), name.slice(at + 1)]
+  const user = userIn(name)
+  return [user, name.slice(user.length + 1)]
     .map((part) => `'${part.replaceAll("'", "''")}'`)
     .join('@')
 }
@@ -266,6 +271,10 @@ export const SESSIONS = 'SHOW FULL PROCESSLIST'
 /** Without the privilege PROCESS: those of this user. */
 export const SESSION_STATES =
   'SELECT ID AS id, COMMAND AS command FROM information_schema.PROCESSLIST'
+/** The plan of what a session runs (MariaDB): 1094 when there is no such session, whoever asks. */
+export function explainFor(threadId: number): string {
+  return `SHOW EXPLAIN FOR ${threadId}`
+}
 export const NOW = 'SELECT UNIX_TIMESTAMP() AS now_s'
 export const UPTIME = "SHOW GLOBAL STATUS LIKE 'Uptime'"
 /** Refused (1227) without the privilege PROCESS, whichever role it may come from. */

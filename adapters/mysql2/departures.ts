@@ -9,12 +9,14 @@
  * died, 0 of 20,000 once the session had left the list. A session with 12,000 prepared statements needs
  * 100 ms to leave it. MySQL 9.7.4: 0 of 12,000 without looking.
  *
- * The list shows sessions of other users only to who has the privilege PROCESS: a `connect` of another user
- * than the pool's needs it.
+ * The list shows sessions of other users only to who has the privilege PROCESS. Whether there is one of an
+ * id, SHOW EXPLAIN tells everybody: 1094 or not.
  */
-import { type Clock, sleep } from '../../src/adapter.ts'
+import type { Clock } from '../../src/adapter.ts'
 import * as sql from '../dialect/mysql.ts'
+import { asMysqlError, NO_SUCH_THREAD } from '../dialect/mysql-errors.ts'
 import type { Row } from './pool.ts'
+import { isHidden } from './witness.ts'
 
 /** The last step needs microseconds of a processor, which the server may have to wait for; in ms. */
 const GRACE_MS = 50
@@ -25,52 +27,85 @@ interface Runner {
   run(text: string): Promise<readonly Row[]>
 }
 
+/** Of all sessions: one that hides some serves for nobody else. */
 interface Look {
   /** Every session that was ever there has an id up to this one. */
   readonly highest: number
-  /** Whether it is ending, by its id. */
-  readonly sessions: ReadonlyMap<number, boolean>
+  readonly sessions: ReadonlySet<number>
   readonly atMs: number
 }
 
-export type Presence = 'there' | 'ending' | 'gone'
+/**
+ * - `hidden`: there, of another user, and whether it is ending is not shown
+ * - `gone`: nothing that it does can be under way, `inMs` from now
+ */
+export type Presence =
+  | { readonly kind: 'there' | 'ending' | 'hidden' }
+  | { readonly kind: 'gone'; readonly inMs: number }
 
 export class Departures {
   readonly #clock: Clock
   /** By connection: ids begin anew with each life of the server, which no connection survives. */
   readonly #looks = new WeakMap<Runner, Look>()
+  readonly #hides = new WeakMap<Runner, boolean>()
 
   constructor(clock: Clock) {
     this.#clock = clock
   }
 
   /**
-   * What is known of a session. Answers `gone` only when nothing that it does can be under way. One look
-   * serves for many sessions that had been there by then: an id is given out once in a life of the server.
+   * What is known of a session. One look serves for many sessions that had been there by then, and have
+   * gone: an id is given out once in a life of the server.
    *
    * @param own - throws out of here whatever it throws
    */
   async of(own: Runner, threadId: number): Promise<Presence> {
-    let look = this.#looks.get(own)
-    if (look === undefined || !this.#serves(look, threadId)) {
-      const [connections] = await own.run(sql.CONNECTIONS)
-      const highest = Number(connections?.['Value'])
-      // Of an earlier life: its sessions are gone with it.
-      if (threadId > highest) return 'gone'
-      const rows = await own.run(sql.SESSION_STATES)
-      const sessions = new Map(rows.map((row) => [Number(row['id']), row['command'] === 'Killed']))
-      look = { highest, sessions, atMs: this.#clock.monotonic() }
-      this.#looks.set(own, look)
+    const look = this.#looks.get(own)
+    if (look !== undefined && this.#serves(look, threadId)) return this.#goneAt(look.atMs)
+    const [connections] = await own.run(sql.CONNECTIONS)
+    const highest = Number(connections?.['Value'])
+    // Of an earlier life: its sessions are gone with it.
+    if (threadId > highest) return { kind: 'gone', inMs: 0 }
+    const rows = await own.run(sql.SESSION_STATES)
+    const atMs = this.#clock.monotonic()
+    const sessions = new Map(rows.map((row) => [Number(row['id']), row['command']]))
+    const command = sessions.get(threadId)
+    if (command !== undefined) return { kind: command === 'Killed' ? 'ending' : 'there' }
+    if (await this.#isHidden(own)) {
+      if (await isThere(own, threadId)) return { kind: 'hidden' }
+      return this.#goneAt(this.#clock.monotonic())
     }
-    const ending = look.sessions.get(threadId)
-    if (ending !== undefined) return ending ? 'ending' : 'there'
-    const leftMs = look.atMs + GRACE_MS - this.#clock.monotonic()
-    if (leftMs > 0) await sleep(this.#clock, leftMs)
-    return 'gone'
+    this.#looks.set(own, { highest, sessions: new Set(sessions.keys()), atMs })
+    return this.#goneAt(atMs)
   }
 
   #serves({ highest, sessions, atMs }: Look, threadId: number): boolean {
     const isFresh = this.#clock.monotonic() - atMs < LOOK_MS
     return isFresh && threadId <= highest && !sessions.has(threadId)
+  }
+
+  #goneAt(atMs: number): Presence {
+    return { kind: 'gone', inMs: Math.max(0, atMs + GRACE_MS - this.#clock.monotonic()) }
+  }
+
+  /** Privileges on the whole server are those of the moment when a connection was made. */
+  async #isHidden(own: Runner): Promise<boolean> {
+    const known = this.#hides.get(own)
+    if (known !== undefined) return known
+    const hidden = await isHidden(own)
+    this.#hides.set(own, hidden)
+    return hidden
+  }
+}
+
+/** Does nothing to the session: that of another user is refused, one that runs nothing has no plan. */
+async function isThere(own: Runner, threadId: number): Promise<boolean> {
+  try {
+    await own.run(sql.explainFor(threadId))
+    return true
+  } catch (cause) {
+    const error = asMysqlError(cause)
+    if (error === undefined) throw cause
+    return error.errno !== NO_SUCH_THREAD
   }
 }

@@ -36,7 +36,8 @@ export interface MysqlOptions {
   readonly proxy?: boolean
   /**
    * Makes the connected `mysql2/promise` connection on which branches are listed, settled and
-   * proven. Default: one with the pool's host, user, database and TLS. It must belong to nobody else.
+   * proven. Default: one with the pool's host, user, database and TLS. It must belong to nobody else. Of
+   * another user than the pool's it needs PROCESS and CONNECTION ADMIN on MariaDB.
    */
   readonly connect?: () => Promise<MysqlOwnConnection>
   /**

@@ -11,7 +11,8 @@ import { asMysqlError, RMERR } from '../dialect/mysql-errors.ts'
 import { MYSQL_VARIABLES, type MysqlAllow, mysqlFacts } from '../dialect/mysql-findings.ts'
 import type { OwnConnection } from './connections.ts'
 import type { MysqlPoolConfig } from './driver-types.ts'
-import { identityIn, list } from './prove.ts'
+import { identify, list } from './prove.ts'
+import { isHidden } from './witness.ts'
 
 export interface MysqlLearned extends Learned {
   readonly flavour: sql.Flavour
@@ -38,7 +39,7 @@ export async function lookAtMysql(
   const clockSkewMs = Number(server?.['now']) - (askedAt + clock.now()) / 2
   const version = String(server?.['version'])
   const flavour = sql.flavourOf(version)
-  const identity = identityIn(await own.run(sql.identity(flavour)))
+  const identity = await identify(own, flavour)
   const variables = await told(() => readVariables(own))
   const schema = schemaFor(markerSchema, server?.['db'])
   const markerEngine = await readEngine(own, schema)
@@ -52,6 +53,7 @@ export async function lookAtMysql(
     resetOnRelease: pool.resetOnRelease === true,
     variables,
     foreign: flavour === 'MySQL' ? await readForeign(own) : [],
+    sessionsHidden: flavour === 'MariaDB' && (await hidesSessions(own, pool, server?.['login'])),
     clockSkewMs,
     markerTable: `${schema}.unanimous_branch`,
     markerEngine,
@@ -118,6 +120,16 @@ async function readForeign(own: OwnConnection): Promise<'denied' | readonly stri
   }
   if (asMysqlError(listed)?.errno === RMERR) return 'denied'
   throw listed
+}
+
+/** Everybody is shown the sessions of the own user. */
+async function hidesSessions(
+  own: OwnConnection,
+  { connectionConfig }: MysqlPoolConfig,
+  login: unknown,
+): Promise<boolean> {
+  const isPools = sql.userIn(String(login)) === (connectionConfig['user'] ?? '')
+  return !isPools && isHidden(own)
 }
 
 function shown(

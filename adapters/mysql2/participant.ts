@@ -19,10 +19,10 @@ import {
   type ParticipantContext,
   type PreparedBranch,
   type Proof,
+  type Recorded,
   type SeenHold,
   type SeenMarker,
   type SeenSessions,
-  type ServerIdentity,
   type Settlement,
   UnanimousError,
   type Xid,
@@ -52,8 +52,8 @@ import { holds } from './holds.ts'
 import { interrupt } from './interrupt.ts'
 import { glanceAtMysql, lookAtMysql, type MysqlLearned } from './look.ts'
 import type { Session } from './pool.ts'
-import { identityIn, isListed, lifeOf, list, prove, proveOnePhase } from './prove.ts'
-import { settleFrom } from './settle.ts'
+import { identify, identityIn, isListed, lifeOf, list, prove, proveOnePhase } from './prove.ts'
+import { GONE, type Settler, type Step, settleFrom, type Who, whoIs } from './settle.ts'
 import { announce, announced, markersOf, naming, sessions } from './witness.ts'
 
 export interface MysqlSettings {
@@ -184,26 +184,20 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
     return { ...seen, list: () => this.#ask((own) => list(own, flavour)) }
   }
 
-  async settle(xid: Xid, decision: Decision, only?: ServerIdentity): Promise<Settlement> {
+  async settle(xid: Xid, decision: Decision, recorded?: Recorded): Promise<Settlement> {
     let sent = false
-    try {
-      const { flavour } = await this.#contact.learn()
-      return await this.#lane.use(async (own) => {
-        const there = async () => identityIn(await own.run(sql.identity(flavour)))
-        if (only !== undefined && lifeOf(await there(), only) === 'other-server') {
-          return OTHER_SERVER
-        }
+    const reach = (attempt: (own: Settler, who: Who) => Promise<Step>): Promise<Step> =>
+      this.#lane.use(async (own) => {
+        const { flavour, identity } = await this.#contact.on(own)
+        // Behind a proxy a connection may lead elsewhere by now.
+        const here = recorded?.only === true ? await identify(own, flavour) : identity
+        const life = here && recorded && lifeOf(here, recorded.server)
+        if (recorded?.only === true && life === 'other-server') return OTHER_SERVER
         sent = true
-        const runner = {
-          run: (text: string) => own.run(text),
-          listed: async (one: Xid) => isListed(await list(own, flavour), one),
-          named: async ({ gtrid }: Xid) => (await naming(own, gtrid)).length > 0,
-          threadId: async () => Number((await own.run(sql.SERVER))[0]?.['thread_id']),
-          presence: async (threadId: number) =>
-            flavour === 'MySQL' ? ('gone' as const) : this.#departures.of(own, threadId),
-        }
-        return settleFrom(runner, this, xid, decision)
+        return attempt(this.#settler(own, flavour), whoIs(life))
       })
+    try {
+      return await settleFrom(reach, this, xid, decision)
     } catch (cause) {
       return { kind: sent ? 'unknown' : 'later', cause }
     }
@@ -295,6 +289,17 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
     const { markerSchema, proxy, allow } = this.#settings
     const pool = poolConfig(this.pool)
     return lookAtMysql(own, { clock: this.clock, pool, markerSchema, proxy, allow })
+  }
+
+  #settler(own: OwnConnection, flavour: sql.Flavour): Settler {
+    return {
+      run: (text) => own.run(text),
+      listed: async (xid) => isListed(await list(own, flavour), xid),
+      named: async ({ gtrid }) => (await naming(own, gtrid)).length > 0,
+      threadId: async () => Number((await own.run(sql.SERVER))[0]?.['thread_id']),
+      presence: async (threadId) =>
+        flavour === 'MySQL' ? GONE : this.#departures.of(own, threadId),
+    }
   }
 
   /** A proxy's greeting carries an id that is not the session's: KILL would hit somebody else. */

@@ -85,6 +85,13 @@ export async function proveOnePhase(
   return { kind: marker === COMMITTED ? 'committed' : 'rolled-back', by: 'marker' }
 }
 
+export async function identify(
+  own: Pick<Runner, 'run'>,
+  flavour: sql.Flavour,
+): Promise<ServerIdentity> {
+  return identityIn(await own.run(sql.identity(flavour)))
+}
+
 export function identityIn(rows: readonly Row[]): ServerIdentity {
   const [row] = rows
   const startedAtS = Number(row?.['started_at'])
@@ -116,7 +123,7 @@ async function lifeNow(
   { bqual }: Xid,
   recorded: ServerIdentity,
 ): Promise<ServerLife> {
-  const life = lifeOf(identityIn(await own.run(sql.identity(flavour))), recorded)
+  const life = lifeOf(await identify(own, flavour), recorded)
   const { threadId } = parseBqual(bqual)
   if (life !== 'same' || threadId === undefined) return life
   const [row] = await own.run(sql.CONNECTIONS)

@@ -6,6 +6,7 @@ import {
   type Clock,
   type Decision,
   parseBqual,
+  type ServerLife,
   type Settlement,
   sleep,
   UnanimousError,
@@ -73,10 +74,13 @@ export function finishPrepared(
 
 const PAUSE_MS = 25
 const TRIES = 20
-/** After a session's end MariaDB answers 1397 for some milliseconds more: first wait, then KILL. */
+/** First a session is waited for: its client may have gone. Then it is told to end. */
 const PATIENCE = 3
+/** One that we are not shown may be ending for as long as this. */
+const PATIENCE_HIDDEN = 12
 
-interface Settler extends Runner {
+/** The participant's own connection, as settling needs it. */
+export interface Settler extends Runner {
   listed(xid: Xid): Promise<boolean>
   /** Whether another session runs a statement that names the branch. */
   named(xid: Xid): Promise<boolean>
@@ -86,45 +90,121 @@ interface Settler extends Runner {
 }
 
 /**
- * Phase two from another connection (T3). A session that is ending is waited for (T11). MariaDB answers 1397 both for a branch that it does not
- * know and for one whose session still lives; only the list tells them apart. The session is ended
- * when the branch is still listed after a pause, and its bqual names it.
+ * What is known of the session that the bqual names: `preparer`, in the life of the server that the
+ * record names; `stranger`, in any other; `unknown` without a record.
+ */
+export type Who = 'preparer' | 'stranger' | 'unknown'
+
+/** @param life - `undefined` without a record */
+export function whoIs(life: ServerLife | undefined): Who {
+  if (life === undefined) return 'unknown'
+  return life === 'same' ? 'preparer' : 'stranger'
+}
+
+/** What one try found; `wait`: nothing was decided, and another try may. `left`: the session has. */
+export type Step =
+  | Settlement
+  | {
+      readonly kind: 'wait'
+      readonly forMs: number
+      readonly left: boolean
+      readonly cause: unknown
+    }
+
+/**
+ * Phase two from another connection. The connection is free for other branches between the tries (rule 8).
  *
- * @param own - throws out of here whatever is not an answer
+ * T11: while the preparer is there the verb is not sent, and not before what it does as it ends is over.
+ * T3: what stays is told to end, and then waited for: MariaDB answers 1397 both for a branch that it does
+ * not know and for one whose session still lives; only the list tells them apart.
+ *
+ * Where nothing tells whether the session of that id is the preparer, it is no reason to wait for ever: the
+ * verb is sent. 1397 says that the branch is attached; an answer counts if the session was not ending.
+ *
+ * @param reach - runs one try on the own connection; throws out of here whatever is not an answer
  */
 export async function settleFrom(
-  own: Settler,
+  reach: (attempt: (own: Settler, who: Who) => Promise<Step>) => Promise<Step>,
   bound: Bound,
   xid: Xid,
   decision: Decision,
 ): Promise<Settlement> {
-  const verb = decision === 'commit' ? 'commit' : 'rollback'
-  const { threadId } = parseBqual(xid.bqual)
-  let attached: unknown = new Error('the session that prepared the branch is about to end')
+  const task = { bound, xid, decision }
+  let cause: unknown
+  let left = false
   for (let tries = 1; tries <= TRIES; tries += 1) {
-    const session = threadId === undefined ? 'gone' : await own.presence(threadId)
-    // One that stays and does not end holds the branch (1397), or is another of the same id, after a restart:
-    // it is asked once. Told to end, it is waited for.
-    if (session === 'gone' || (session === 'there' && tries === PATIENCE)) {
-      try {
-        await own.run(verb === 'commit' ? sql.commit(xid) : sql.rollback(xid))
-        return { kind: 'answered' }
-      } catch (cause) {
-        const error = asMysqlError(cause)
-        const ended = rolledBack(error, verb, cause)
-        if (ended !== undefined) return ended
-        if (error?.errno !== NOTA) throw cause
-        if (!(await own.listed(xid))) return { kind: 'absent', cause }
-        attached = cause
-      }
-    }
-    if (session !== 'ending' && tries === PATIENCE) {
-      const hindrance = await endSession(own, bound, xid)
-      if (hindrance !== undefined) return { kind: 'later', cause: hindrance }
-    }
-    await sleep(bound.clock, PAUSE_MS)
+    // Whoever has the id once it has left is another.
+    const step = await reach((own, who) => attempt(own, left ? 'stranger' : who, task, tries))
+    if (step.kind !== 'wait') return step
+    cause = step.cause
+    left ||= step.left
+    await sleep(bound.clock, step.forMs)
   }
-  return { kind: 'later', cause: attached }
+  return { kind: 'later', cause }
+}
+
+const NOT_ENDED = new Error('the session that prepared the branch has not ended')
+
+function waitOn(cause: unknown): Step {
+  return { kind: 'wait', forMs: PAUSE_MS, left: false, cause }
+}
+
+interface Task {
+  readonly bound: Bound
+  readonly xid: Xid
+  readonly decision: Decision
+}
+
+async function attempt(
+  own: Settler,
+  who: Who,
+  { bound, xid, decision }: Task,
+  tries: number,
+): Promise<Step> {
+  const { threadId } = parseBqual(xid.bqual)
+  const isKnown = threadId !== undefined && who !== 'stranger'
+  const session = isKnown ? await own.presence(threadId) : GONE
+  if (session.kind === 'ending') return waitOn(NOT_ENDED)
+  if (session.kind === 'gone' && session.inMs > 0) {
+    return { kind: 'wait', forMs: session.inMs, left: true, cause: NOT_ENDED }
+  }
+  const isTime = tries === (session.kind === 'hidden' ? PATIENCE_HIDDEN : PATIENCE)
+  let step = waitOn(NOT_ENDED)
+  if (session.kind === 'gone' || (isTime && who === 'unknown')) {
+    step = await carryOut(own, xid, decision)
+    if (step.kind === 'answered' && isKnown && session.kind !== 'gone') {
+      return confirmed(step, await own.presence(threadId))
+    }
+  } else if (isTime && !(await own.listed(xid))) {
+    return { kind: 'absent', cause: new Error('the branch is not listed') }
+  }
+  if (step.kind !== 'wait' || !isTime || who === 'stranger') return step
+  const hindrance = await endSession(own, bound, xid)
+  return hindrance === undefined ? step : { kind: 'later', cause: hindrance }
+}
+
+export const GONE: Presence = { kind: 'gone', inMs: 0 }
+
+/** OK means nothing if the session may have been ending as it was said: what ends does not come back. */
+function confirmed(answer: Settlement, { kind }: Presence): Settlement {
+  if (kind === 'there') return answer
+  return { kind: 'unknown', cause: new Error('a session of that id was ending meanwhile') }
+}
+
+/** Sends the verb. 1397 for a branch that is listed: it is attached to a session. */
+async function carryOut(own: Settler, xid: Xid, decision: Decision): Promise<Step> {
+  const verb = decision === 'commit' ? 'commit' : 'rollback'
+  try {
+    await own.run(verb === 'commit' ? sql.commit(xid) : sql.rollback(xid))
+    return { kind: 'answered' }
+  } catch (cause) {
+    const error = asMysqlError(cause)
+    const ended = rolledBack(error, verb, cause)
+    if (ended !== undefined) return ended
+    if (error?.errno !== NOTA) throw cause
+    if (!(await own.listed(xid))) return { kind: 'absent', cause }
+    return waitOn(cause)
+  }
 }
 
 /** Answers why the session that holds the branch could not be ended. */

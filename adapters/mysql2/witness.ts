@@ -131,7 +131,8 @@ function textOf(value: unknown): string {
   return typeof value === 'string' ? value : ''
 }
 
-async function isHidden(own: Runner): Promise<boolean> {
+/** Whether sessions of other users are withheld from us. */
+export async function isHidden(own: Runner): Promise<boolean> {
   try {
     await own.run(sql.NEEDS_PROCESS)
     return false

@@ -19,10 +19,10 @@ import {
   type ParticipantContext,
   type PreparedBranch,
   type Proof,
+  type Recorded,
   type SeenHold,
   type SeenMarker,
   type SeenSessions,
-  type ServerIdentity,
   type Settlement,
   UnanimousError,
   type Xid,
@@ -164,12 +164,13 @@ export class PgParticipant<P extends PgPool = PgPool> implements Participant<PgH
     return { ...seen, list: () => this.#ask(list) }
   }
 
-  async settle(xid: Xid, decision: Decision, only?: ServerIdentity): Promise<Settlement> {
+  async settle(xid: Xid, decision: Decision, recorded?: Recorded): Promise<Settlement> {
     let sent = false
     try {
       return await this.#lane.use(async (own) => {
-        if (only !== undefined && lifeOf(await readIdentity(own), only) === 'other-server') {
-          return OTHER_SERVER
+        if (recorded?.only === true) {
+          const life = lifeOf(await readIdentity(own), recorded.server)
+          if (life === 'other-server') return OTHER_SERVER
         }
         sent = true
         return settleFrom(own, this, xid, decision)

@@ -1,4 +1,5 @@
 /** Every handling of a trap that `npm run test:takeout` takes out. */
+import { DEPARTURE_TAKE_OUTS } from './departures.ts'
 import { DRIVER_TAKE_OUTS } from './drivers.ts'
 import { MYSQL_TAKE_OUTS } from './mysql.ts'
 import type { Edit, TakeOut } from './patch.ts'
@@ -6,6 +7,7 @@ import { POSTGRES_TAKE_OUTS } from './postgres.ts'
 
 export const TAKE_OUTS: readonly TakeOut[] = [
   ...MYSQL_TAKE_OUTS,
+  ...DEPARTURE_TAKE_OUTS,
   ...POSTGRES_TAKE_OUTS,
   ...DRIVER_TAKE_OUTS,
 ]

@@ -148,15 +148,6 @@ export const MYSQL_TAKE_OUTS: readonly TakeOut[] = [
       'T10: gtrid and bqual',
     ],
     [
-      'T11',
-      'a session that ends is waited for',
-      MY_SETTLE,
-      "threadId === undefined ? 'gone' : await own.presence(threadId)",
-      "'gone'",
-      'T11: MariaDB is asked who has left',
-      ['mariadb'],
-    ],
-    [
       'B5',
       'CONVERT XID',
       MY_SQL,

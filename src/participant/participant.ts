@@ -134,6 +134,14 @@ export interface Announcement {
   readonly participant: string
 }
 
+/** What is on record of where a branch was prepared. */
+export interface Recorded {
+  /** In which life of which server: the session that an XA bqual names was there, and then. */
+  readonly server: ServerIdentity
+  /** Does nothing on any other server, whichever life of it is there; read on the connection that is used. */
+  readonly only: boolean
+}
+
 /** A row of `unanimous_branch`. */
 export interface SeenMarker {
   readonly gtrid: string
@@ -206,14 +214,13 @@ export interface Participant<Handle = unknown, Pool = unknown> {
   glance?(): Promise<Glance>
 
   /**
-   * Carries the decision out on a prepared branch whose own connection is not ours any more.
-   * Idempotent. Ends the session that keeps an XA branch attached, when the bqual names it and the
-   * branch is still listed. Never throws.
+   * Carries the decision out on a prepared branch whose own connection is not ours any more, and of which
+   * no live transaction will touch anything. Idempotent. Ends the session that keeps an XA branch
+   * attached, when the bqual names it and the branch is still listed. Never throws.
    *
-   * @param only - does nothing on any other server than this one, whichever life of it is there; read
-   * on the connection that is used
+   * @param recorded - what its record says; `undefined` for a branch without one
    */
-  settle(xid: Xid, decision: Decision, only?: ServerIdentity): Promise<Settlement>
+  settle(xid: Xid, decision: Decision, recorded?: Recorded): Promise<Settlement>
 
   /**
    * How a branch that voted `prepared` ended, by PROOF.md §3: lists first, then reads the marker in

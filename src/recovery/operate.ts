@@ -164,7 +164,8 @@ async function act(
 ): Promise<Acted> {
   const xid = { gtrid, bqual }
   const its = { participant: participant.name, bqual }
-  const settlement = await participant.settle(xid, decision)
+  const recorded = record === undefined ? undefined : { server: record.server, only: false }
+  const settlement = await participant.settle(xid, decision, recorded)
   const note = (answer: BranchAnswer): Acted => {
     settlements.answer(gtrid, bqual, answer, 'operator')
     return { ...its, did: answer }

@@ -20,11 +20,11 @@ import type { Events } from '../events.ts'
 import type { Failpoints } from '../failpoint.ts'
 import type { DecisionLog } from '../log/decision-log.ts'
 import type { LiveTransactions } from '../participant/live.ts'
-import type { Participant, PreparedBranch } from '../participant/participant.ts'
+import type { Participant, PreparedBranch, Recorded } from '../participant/participant.ts'
 import type { Registry } from '../participant/registry.ts'
 import type { Settlements } from '../participant/settle.ts'
 import { type Resolution, resolve } from '../protocol/resolution.ts'
-import type { BranchAnswer, Decision, ServerIdentity, Settlement } from '../protocol/vocabulary.ts'
+import type { BranchAnswer, Decision, Settlement } from '../protocol/vocabulary.ts'
 import type { Phases } from '../tracing.ts'
 import { parseGtrid, type Xid } from '../xid.ts'
 import { type HeuristicCommit, heuristicCommits } from './heuristic-commits.ts'
@@ -232,8 +232,8 @@ async function commitBranch(
   if (resolution.kind === 'absent') {
     answer = await context.settlements.proveAbsent(participant, xid, record)
   } else {
-    const only = context.sibling === true ? record.server : undefined
-    const settlement = await settle(context, participant, xid, 'commit', only)
+    const recorded = { server: record.server, only: context.sibling === true }
+    const settlement = await settle(context, participant, xid, 'commit', recorded)
     await context.failpoints('recover:after-settle')
     answer = await context.settlements.answerOf(participant, xid, record, settlement)
   }
@@ -270,9 +270,9 @@ function settle(
   participant: Participant,
   xid: Xid,
   decision: Decision,
-  only?: ServerIdentity,
+  recorded?: Recorded,
 ): Promise<Settlement> {
   const { name } = participant
   const span = { gtrid: xid.gtrid, participant: name, decision, by: 'recovery' } as const
-  return context.phases.ask('settle', span, () => participant.settle(xid, decision, only))
+  return context.phases.ask('settle', span, () => participant.settle(xid, decision, recorded))
 }

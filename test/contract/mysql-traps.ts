@@ -129,46 +129,6 @@ export const xa: readonly ContractCase[] = [
     holder.close()
     assert.deepEqual(await ids(other), [])
   }),
-  contract(
-    'T11: MariaDB is asked who has left before XA COMMIT goes from elsewhere',
-    async ({ opened, other }) => {
-      await other.run("SET GLOBAL log_output = 'TABLE'")
-      await other.run('SET GLOBAL general_log = ON')
-      const branch = branchOf(opened)
-      await opened.run(branch, INSERT)
-      evidenceOf(await branch.vote())
-      branch.abandon()
-      const { gtrid } = xidOf(branch)
-      const settled = await opened.participant.settle(xidOf(branch), 'commit')
-      await other.run('SET GLOBAL general_log = OFF')
-      assert.deepEqual(settled, { kind: 'answered' })
-      const rows = await other.run(`SELECT CONVERT(argument USING utf8mb4) AS said
-        FROM mysql.general_log WHERE thread_id IN (SELECT thread_id FROM mysql.general_log
-          WHERE argument LIKE 'XA COMMIT%${gtrid}%') ORDER BY event_time`)
-      const said = rows.map((row) => String(row['said']))
-      const verb = said.findIndex((text) => text.startsWith('XA COMMIT'))
-      const look = said.findIndex((text) => text.includes('information_schema.PROCESSLIST'))
-      assert.ok(verb >= 0, 'the general log shows the verb')
-      if (await isMariadb(other)) assert.ok(look >= 0 && look < verb, said.join('\n'))
-      else assert.equal(look, -1, 'MySQL needs no look')
-    },
-  ),
-  contract(
-    'T11: what is committed as the session of its preparer ends, is committed',
-    async ({ opened, other }) => {
-      const count = 40
-      for (let id = 0; id < count; id += 1) {
-        const branch = branchOf(opened)
-        await opened.run(branch, `INSERT INTO item VALUES (${id}, 1)`)
-        evidenceOf(await branch.vote())
-        branch.abandon()
-        assert.deepEqual(await opened.participant.settle(xidOf(branch), 'commit'), {
-          kind: 'answered',
-        })
-      }
-      assert.equal((await ids(other)).length, count)
-    },
-  ),
   contract('B: a binary xid of somebody else is listed without loss', async (stage) => {
     const { opened, other, harness } = stage
     const holder = await harness.session()

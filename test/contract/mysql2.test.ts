@@ -7,6 +7,7 @@ import { type MysqlOptions, type MysqlOwnConnection, type MysqlPool, mysql } fro
 import { afterAll, describe, expect, test } from 'vitest'
 import { GTRID_PREFIX, requestOf } from '../../adapters/contract/harness.ts'
 import { testDatabases } from '../support/databases.ts'
+import { departures, takeLongToEnd } from './mysql-departures.ts'
 import { mysqlHarness, mysqlSession } from './mysql-harness.ts'
 import { rows } from './mysql-rows.ts'
 import { statements, xa } from './mysql-traps.ts'
@@ -21,7 +22,8 @@ describe(`contract on ${SERVER}`, () => {
 })
 
 describe(`traps on ${SERVER}`, () => {
-  for (const one of [...xa, ...statements, ...rows]) test(one.name, () => one.run(harness))
+  for (const one of [...xa, ...departures, ...statements, ...rows])
+    test(one.name, () => one.run(harness))
 })
 
 describe(`settings and privileges on ${SERVER}`, () => {
@@ -142,6 +144,49 @@ describe(`settings and privileges on ${SERVER}`, () => {
       expect(settled).toEqual({ kind: 'answered' })
       expect(await one.rollback()).toMatchObject({ kind: 'absent' })
     }
+  })
+
+  test('T11: sessions that are hidden from us are named, and waited for by their ids', async () => {
+    const user = `r${database.name.slice(-8)}`
+    await admin(
+      'CREATE TABLE IF NOT EXISTS work (id int)',
+      'DELETE FROM work',
+      `CREATE USER ${user}@'%' IDENTIFIED BY 'secret'`,
+      `GRANT SELECT ON \`${database.name}\`.* TO ${user}@'%'`,
+      ...(isMariadb ? [] : [`GRANT XA_RECOVER_ADMIN ON *.* TO ${user}@'%'`]),
+    )
+    ends.push(() => admin(`DROP USER ${user}@'%'`))
+    const url = new URL(database.url)
+    url.username = user
+    url.password = 'secret'
+    const connect = async () => {
+      const made = await createConnection({ uri: url.href })
+      return made as typeof made & MysqlOwnConnection
+    }
+    const pool = poolWith({ connectionLimit: 1, multipleStatements: true })
+    const { participant, branch, warnings } = participantOver(pool, { connect })
+    await participant.contact()
+    expect(warnings).toMatchObject(
+      isMariadb
+        ? [{ code: 'sessions-hidden', hint: expect.stringContaining('GRANT PROCESS') }]
+        : [],
+    )
+    await takeLongToEnd('work', (text) => pool.query(text))
+    const one = branch()
+    await one.handle.query('INSERT INTO work VALUES (1)')
+    const vote = await one.vote()
+    if (vote.kind !== 'prepared' || one.xid === undefined) throw new Error(vote.kind)
+    const recorded = { server: vote.evidence.server, only: false }
+    if (isMariadb) {
+      expect(await participant.settle(one.xid, 'commit', recorded)).toMatchObject({
+        kind: 'later',
+        cause: { hint: expect.stringContaining('CONNECTION ADMIN') },
+      })
+    }
+    one.abandon()
+    expect(await participant.settle(one.xid, 'commit', recorded)).toEqual({ kind: 'answered' })
+    const [rows] = await poolWith({}).query('SELECT id FROM work')
+    expect(rows).toEqual([{ id: 1 }])
   })
 
   test('a greeting that names another session than ours is a proxy, and unfit', async () => {

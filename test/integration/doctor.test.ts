@@ -74,6 +74,8 @@ interface Setup {
   readonly mysqlPool?: object
   readonly pgOptions?: object
   readonly mysqlOptions?: object
+  /** Where the shop's own connection leads to. */
+  readonly shopConnect?: string
   readonly log?: unknown
 }
 
@@ -92,7 +94,10 @@ export default {
   log: ${JSON.stringify(setup.log ?? './decisions')},
   participants: {
     ledger: postgres(ledger, ${JSON.stringify(setup.pgOptions ?? {})}),
-    shop: mysql(shop, ${JSON.stringify(setup.mysqlOptions ?? {})}),
+    shop: mysql(shop, {
+      ...${JSON.stringify(setup.mysqlOptions ?? {})},
+      ${setup.shopConnect === undefined ? '' : `connect: () => mysql2.createConnection('${setup.shopConnect}'),`}
+    }),
   },
   close: () => Promise.all([ledger.end(), shop.end()]),
 }
@@ -144,7 +149,7 @@ async function onShop(...texts: readonly string[]): Promise<void> {
 
 /** What an administrator does who believes the finding. */
 async function mend(finding: Finding): Promise<void> {
-  const isLedger = !/PERSIST|GLOBAL|XA_RECOVER_ADMIN|ENGINE/.test(finding.mend)
+  const isLedger = !/PERSIST|GLOBAL|XA_RECOVER_ADMIN|PROCESS|ENGINE/.test(finding.mend)
   const statements = finding.mend.split('; ')
   await (isLedger ? onLedger(...statements) : onShop(...statements))
   if (!finding.restart) return
@@ -304,6 +309,24 @@ describe(isMariadb ? 'MariaDB' : 'MySQL', () => {
     other.close()
     if (!isMariadb) await mend(seen.finding('xa-attached'))
     expect(await diagnose()).toMatchObject({ code: 0, shop: [] })
+  })
+
+  it('T11: a connection of another user, from which MariaDB hides sessions', async () => {
+    await onShop(
+      `CREATE USER 'settler'@'%' IDENTIFIED BY 'secret'`,
+      `GRANT SELECT ON bank.* TO 'settler'@'%'`,
+      ...(isMariadb ? [] : [`GRANT XA_RECOVER_ADMIN ON *.* TO 'settler'@'%'`]),
+    )
+    const setup = { shopConnect: as(shopUrl, 'settler') }
+    const seen = await diagnose(setup)
+    expect(seen).toMatchObject({ code: 0, shop: isMariadb ? ['unwise sessions-hidden'] : [] })
+    if (!isMariadb) return
+    const mysqlOptions = { allow: ['sessions-hidden'] }
+    expect(await diagnose({ ...setup, mysqlOptions })).toMatchObject({
+      shop: ['allowed sessions-hidden'],
+    })
+    await mend(seen.finding('sessions-hidden'))
+    expect(await diagnose(setup)).toMatchObject({ code: 0, shop: [] })
   })
 
   it('a marker table that is not transactional', async () => {

@@ -21,10 +21,10 @@ import type {
   PreparedBranch,
   Probed,
   Proof,
+  Recorded,
   Refusal,
   SeenMarker,
   SeenSessions,
-  ServerIdentity,
   Settlement,
   Vote,
   Xid,
@@ -71,6 +71,8 @@ export class FakeParticipant implements Participant<FakeHandle>, ParticipantDefi
   readonly rolledBack: Set<string> = new Set()
   readonly abandoned: Set<string> = new Set()
   readonly collected: string[] = []
+  /** What was said of a branch's record when it was to be settled, by gid. */
+  readonly told: Map<string, Recorded | undefined> = new Map()
   /** Rows of `unanimous_log`: log id, incarnation, participant. */
   readonly rows: Set<string> = new Set()
 
@@ -118,12 +120,13 @@ export class FakeParticipant implements Participant<FakeHandle>, ParticipantDefi
     return [...this.prepared.values()].map((xid) => ({ id: gid(xid), xid }))
   }
 
-  async settle(xid: Xid, decision: Decision, only?: ServerIdentity): Promise<Settlement> {
+  async settle(xid: Xid, decision: Decision, recorded?: Recorded): Promise<Settlement> {
     this.#reach()
     const { server = SERVER.server } = this.script
-    if (only !== undefined && only.server !== server) {
+    if (recorded?.only === true && recorded.server.server !== server) {
       return { kind: 'other-server', cause: new Error(`this is ${server}`) }
     }
+    this.told.set(gid(xid), recorded)
     this.record(`settle ${decision}`)
     if (this.script.settle === 'later') return { kind: 'later', cause: new Error('busy') }
     if (this.script.settle === 'lost') return { kind: 'unknown', cause: new Error('lost') }

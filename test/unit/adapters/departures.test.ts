@@ -1,7 +1,8 @@
 /** No verb while the session that prepared a branch is ending (T11), on a clock of our own. */
 import { describe, expect, it } from 'vitest'
+import { NEEDS_PROCESS } from '../../../adapters/dialect/mysql.ts'
 import { Departures } from '../../../adapters/mysql2/departures.ts'
-import { settleFrom } from '../../../adapters/mysql2/settle.ts'
+import { GONE, settleFrom, type Who } from '../../../adapters/mysql2/settle.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
 
 const XID = { gtrid: 'g', bqual: 'shop.7' }
@@ -13,27 +14,37 @@ class Server {
   sessions = new Set([7, 9])
   command = 'Sleep'
   connections = 9
+  /** Without the privilege PROCESS, and the session is of another user. */
+  hidden = false
+  listed = true
   verb: () => void = () => undefined
+  /** Called at each KILL. */
+  killed: () => void = () => undefined
   readonly #departures = new Departures(this.clock)
 
   readonly settler = {
     run: async (text: string): Promise<readonly Readonly<Record<string, unknown>>[]> => {
       this.said.push(text)
       if (text.startsWith('XA COMMIT')) this.verb()
-      if (text.startsWith('KILL')) return []
+      if (text.startsWith('KILL')) this.killed()
+      if (this.hidden && text === NEEDS_PROCESS) throw serverError(1227)
+      if (text.startsWith('SHOW EXPLAIN')) throw serverError(this.sessions.has(7) ? 1227 : 1094)
       if (text.startsWith('SHOW GLOBAL')) return [{ Value: String(this.connections) }]
       return text.startsWith('SELECT ID')
-        ? [...this.sessions].map((id) => ({ id, command: this.command }))
+        ? [...this.sessions]
+            .filter((id) => !this.hidden || id === 9)
+            .map((id) => ({ id, command: this.command }))
         : []
     },
-    listed: async () => true,
+    listed: async () => this.listed,
     named: async () => false,
     threadId: async () => 9,
     presence: (threadId: number) => this.#departures.of(this.settler, threadId),
   }
 
-  settle(): ReturnType<typeof settleFrom> {
-    return settleFrom(this.settler, { name: 'shop', clock: this.clock, answerMs: 1 }, XID, 'commit')
+  settle(who: Who = 'unknown'): ReturnType<typeof settleFrom> {
+    const bound = { name: 'shop', clock: this.clock, answerMs: 1 }
+    return settleFrom((attempt) => attempt(this.settler, who), bound, XID, 'commit')
   }
 
   get verbs(): readonly string[] {
@@ -45,9 +56,15 @@ class Server {
   }
 }
 
-function attached(): never {
-  throw Object.assign(new Error('XAER_NOTA'), { errno: 1397, sqlState: 'XAE04' })
+function serverError(errno: number): Error {
+  return Object.assign(new Error(`error ${errno}`), { errno, sqlState: 'HY000' })
 }
+
+function attached(): never {
+  throw serverError(1397)
+}
+
+const COMMIT = "XA COMMIT 'g','shop.7',1"
 
 describe('a session that is ending', () => {
   it('is waited for, and for a moment after it has left the list', async () => {
@@ -93,7 +110,106 @@ describe('a session that is ending', () => {
     const settled = server.settle()
     await server.clock.advance(60)
     expect(await settled).toEqual({ kind: 'answered' })
-    expect(server.verbs).toEqual(["XA COMMIT 'g','shop.7',1"])
+    expect(server.verbs).toEqual([COMMIT])
+  })
+
+  it.each(['Killed', undefined])(
+    'leaves an answer unknown when it ends as it is given (%s)',
+    async (command) => {
+      const server = new Server()
+      server.verb = () => {
+        if (command === undefined) server.sessions.delete(7)
+        else server.command = command
+      }
+      const settled = server.settle()
+      await server.clock.advance(60)
+      expect((await settled).kind).toBe('unknown')
+    },
+  )
+})
+
+describe('the session that is known to have prepared the branch', () => {
+  it('is told to end, and no verb is sent while it is there', async () => {
+    const server = new Server()
+    server.killed = () => {
+      server.command = 'Killed'
+    }
+    const settled = server.settle('preparer')
+    await server.clock.advance(60)
+    expect(server.verbs).toEqual(['KILL 7'])
+    await server.clock.advance(200)
+    server.sessions.delete(7)
+    await server.clock.advance(60)
+    expect(server.verbs).toEqual(['KILL 7'])
+    await server.clock.advance(40)
+    expect(server.verbs).toEqual(['KILL 7', COMMIT])
+    expect(await settled).toEqual({ kind: 'answered' })
+  })
+
+  it('is left alone when its branch is not prepared any more', async () => {
+    const server = new Server()
+    server.listed = false
+    const settled = server.settle('preparer')
+    await server.clock.advance(60)
+    expect(server.verbs).toEqual([])
+    expect((await settled).kind).toBe('absent')
+  })
+
+  it('is waited for where it is not shown, and told to end', async () => {
+    const server = new Server()
+    server.hidden = true
+    const settled = server.settle('preparer')
+    await server.clock.advance(250)
+    expect(server.verbs).toEqual([])
+    await server.clock.advance(30)
+    expect(server.verbs).toEqual(['KILL 7'])
+    server.sessions.delete(7)
+    await server.clock.advance(80)
+    expect(server.verbs).toEqual(['KILL 7', COMMIT])
+    expect(await settled).toEqual({ kind: 'answered' })
+  })
+})
+
+describe('a session of that id, in another life of the server', () => {
+  it('is neither waited for nor ended', async () => {
+    const server = new Server()
+    expect(await server.settle('stranger')).toEqual({ kind: 'answered' })
+    expect(server.said).toEqual([COMMIT])
+  })
+
+  it('is not ended either while another session finishes the branch', async () => {
+    const server = new Server()
+    server.verb = attached
+    const settled = server.settle('stranger')
+    await server.clock.advance(600)
+    expect((await settled).kind).toBe('later')
+    expect(new Set(server.verbs)).toEqual(new Set([COMMIT]))
+  })
+})
+
+describe('a session that is not shown', () => {
+  it('is given a time to leave, and an answer while it is there is none', async () => {
+    const server = new Server()
+    server.hidden = true
+    const settled = server.settle()
+    await server.clock.advance(250)
+    expect(server.verbs).toEqual([])
+    await server.clock.advance(30)
+    expect(server.verbs).toEqual([COMMIT])
+    expect((await settled).kind).toBe('unknown')
+  })
+
+  it('has left when the server knows no such session', async () => {
+    const server = new Server()
+    server.hidden = true
+    const settled = server.settle()
+    await server.clock.advance(40)
+    server.sessions.delete(7)
+    await server.clock.advance(50)
+    expect(server.verbs).toEqual([])
+    await server.clock.advance(30)
+    expect(await settled).toEqual({ kind: 'answered' })
+    expect(server.verbs).toEqual([COMMIT])
   })
 })
 
@@ -102,26 +218,32 @@ describe('one look', () => {
     const server = new Server()
     server.sessions = new Set([9])
     const departures = new Departures(server.clock)
-    const first = departures.of(server.settler, 3)
+    expect(await departures.of(server.settler, 3)).toEqual({ kind: 'gone', inMs: 50 })
     await server.clock.advance(50)
-    expect(await first).toBe('gone')
-    expect(await departures.of(server.settler, 4)).toBe('gone')
+    expect(await departures.of(server.settler, 4)).toEqual(GONE)
     expect(server.looks).toBe(1)
     await server.clock.advance(1_000)
-    const again = departures.of(server.settler, 4)
-    await server.clock.advance(50)
-    expect(await again).toBe('gone')
+    expect(await departures.of(server.settler, 4)).toEqual({ kind: 'gone', inMs: 50 })
     expect(server.looks, 'one second later another one').toBe(2)
-    server.connections = 12
-    const later = departures.of(server.settler, 11)
     await server.clock.advance(50)
-    expect(await later).toBe('gone')
+    server.connections = 12
+    expect(await departures.of(server.settler, 11)).toEqual({ kind: 'gone', inMs: 50 })
     expect(server.looks).toBe(3)
+  })
+
+  it('at a session that stays leaves what is known of the others', async () => {
+    const server = new Server()
+    const departures = new Departures(server.clock)
+    await departures.of(server.settler, 3)
+    await server.clock.advance(40)
+    expect(await departures.of(server.settler, 7)).toEqual({ kind: 'there' })
+    await server.clock.advance(10)
+    expect(await departures.of(server.settler, 4)).toEqual(GONE)
   })
 
   it('is not needed for a session of an earlier life of the server', async () => {
     const server = new Server()
-    expect(await new Departures(server.clock).of(server.settler, 10)).toBe('gone')
+    expect(await new Departures(server.clock).of(server.settler, 10)).toEqual(GONE)
     expect(server.looks).toBe(0)
   })
 
@@ -129,10 +251,19 @@ describe('one look', () => {
     const server = new Server()
     server.sessions = new Set([9])
     const departures = new Departures(server.clock)
-    const first = departures.of(server.settler, 7)
-    await server.clock.advance(50)
-    expect(await first).toBe('gone')
+    expect(await departures.of(server.settler, 7)).toMatchObject({ kind: 'gone' })
     server.sessions.add(7)
-    expect(await departures.of({ run: server.settler.run }, 7)).toBe('there')
+    expect(await departures.of({ run: server.settler.run }, 7)).toEqual({ kind: 'there' })
+  })
+
+  it('that hides sessions serves for nobody else', async () => {
+    const server = new Server()
+    server.hidden = true
+    const departures = new Departures(server.clock)
+    expect(await departures.of(server.settler, 7)).toEqual({ kind: 'hidden' })
+    server.sessions.delete(7)
+    expect(await departures.of(server.settler, 7)).toMatchObject({ kind: 'gone' })
+    server.sessions.add(7)
+    expect(await departures.of(server.settler, 7)).toEqual({ kind: 'hidden' })
   })
 })

@@ -49,6 +49,7 @@ const MYSQL: SeenMysql = {
     ['xa_detach_on_prepare', 'ON'],
   ]),
   foreign: [],
+  sessionsHidden: false,
   clockSkewMs: -4,
   markerTable: 'bank.unanimous_branch',
   markerEngine: 'InnoDB',
@@ -193,6 +194,12 @@ describe('MySQL and MariaDB', () => {
     ['no XA_RECOVER_ADMIN', { ...MYSQL, foreign: 'denied' }, ['unfit xa-recover-denied']],
     ['T1 another formatID', { ...MYSQL, foreign: ["'a','b',7"] }, ['unwise foreign-format-id']],
     ['T10 another formatID on MariaDB', { ...MARIADB, foreign: ["'a','b',7"] }, []],
+    [
+      'T11 hidden sessions on MariaDB',
+      { ...MARIADB, sessionsHidden: true },
+      ['unwise sessions-hidden'],
+    ],
+    ['hidden sessions on MySQL', { ...MYSQL, sessionsHidden: true }, []],
     ['a MyISAM marker table', { ...MYSQL, markerEngine: 'MyISAM' }, ['unfit marker-engine']],
     ['no marker table', { ...MYSQL, markerEngine: undefined }, []],
     ['a clock ahead', { ...MYSQL, clockSkewMs: 10_000 }, ['unwise clock-skew']],
@@ -268,7 +275,12 @@ describe('the judgement', () => {
       }),
     ]
     const family = [
-      ...mysqlFacts({ ...MARIADB, resetOnRelease: true, clockSkewMs: 1e6 }),
+      ...mysqlFacts({
+        ...MARIADB,
+        resetOnRelease: true,
+        sessionsHidden: true,
+        clockSkewMs: 1e6,
+      }),
       ...mysqlFacts({
         ...MYSQL,
         foreign: ['x'],

@@ -148,10 +148,11 @@ describe('carrying it out', () => {
   })
 
   it('as decided: the branches answer, and the decision ends', async () => {
-    const { carryOut, logCommit, log } = world()
+    const { carryOut, logCommit, log, ledger } = world()
     logCommit()
     const acted = await carryOut(step('ledger', 'commit', false), step('shop', 'commit', false))
     expect(acted.map(({ did }) => did)).toEqual(['committed', 'committed'])
+    expect([...ledger.told.values()]).toEqual([{ server: SERVER, only: false }])
     expect(log.pending()).toEqual([])
     expect(log.operators).toMatchObject([
       { ...WORD, action: 'commit', gtrid: GTRID, bqual: 'ledger' },

@@ -85,6 +85,23 @@ describe('a pass of recovery', () => {
     expect(w.log.pending()).toEqual([])
   })
 
+  it.each([false, true])(
+    'says where a branch was prepared, as far as that is on record (a sibling: %s)',
+    async (sibling) => {
+      const w = world()
+      w.prepare(w.gtrid(1))
+      w.prepare(w.gtrid(2))
+      w.logCommit(w.gtrid(1))
+      await recoverParticipant({ ...w.context, sibling }, w.ledger)
+      expect(w.ledger.told).toEqual(
+        new Map([
+          [`${w.gtrid(1)}:ledger`, { server: SERVER, only: sibling }],
+          [`${w.gtrid(2)}:ledger`, undefined],
+        ]),
+      )
+    },
+  )
+
   it('is idempotent: a second pass finds nothing', async () => {
     const w = world()
     w.prepare(w.gtrid(1))
