@@ -30,6 +30,7 @@ export function checkGiven(
     })
   }
   for (const { text } of statements) {
+    if (CHECKED[dialect].has(text)) continue
     if (typeof text !== 'string') refuse('INVALID_OPTION', 'a statement without a text')
     if (firstWord(text, dialect) === text.length) refuse('INVALID_OPTION', 'an empty statement')
     const control = controlOf(text, dialect)
@@ -42,7 +43,22 @@ export function checkGiven(
     // It would hold what comes behind it. PostgreSQL finds that out by itself.
     if (dialect === 'MySQL' && /['"`]|\/\*/.test(read.replaceAll("''", '')))
       refuse('INVALID_OPTION', 'a comment or a quote without its end')
+    remember(CHECKED[dialect], text)
   }
+}
+
+/** Texts that passed. An application has few, as long as it gives values beside them. */
+const CHECKED: { readonly [D in Dialect]: Set<string> } = {
+  PostgreSQL: new Set(),
+  MySQL: new Set(),
+}
+const MAX_CHECKED = 256
+const MAX_CHECKED_LENGTH = 1_024
+
+function remember(checked: Set<string>, text: string): void {
+  if (text.length > MAX_CHECKED_LENGTH) return
+  if (checked.size >= MAX_CHECKED) checked.clear()
+  checked.add(text)
 }
 
 /** What may stand at the end of a statement that is the only one of its text. */
