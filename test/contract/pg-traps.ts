@@ -56,6 +56,23 @@ export const votes: readonly ContractCase[] = [
       await stage.other.run('DELETE FROM item')
     }
   }),
+  contract('an idle session that has voted is seen, whichever way its vote went', async (stage) => {
+    const { opened } = stage
+    const ways: readonly ((branch: Branch) => Promise<unknown>)[] = [
+      (branch) => opened.run(branch, INSERT),
+      (branch) => branch.give([{ text: INSERT }], 'with the vote'),
+    ]
+    for (const work of ways) {
+      const branch = branchOf(opened)
+      await work(branch)
+      evidenceOf(await branch.vote())
+      const { gtrid } = xidOf(branch)
+      const { naming } = await opened.participant.sessions(gtrid)
+      assert.equal(naming.length, 1, 'what it says next may be the COMMIT')
+      assert.deepEqual(await branch.rollback(), { kind: 'answered' })
+      assert.deepEqual((await opened.participant.sessions(gtrid)).naming, [], 'it has said it')
+    }
+  }),
   contract('T8: a COMMIT that was seen is a refusal at once, and at rollback', async (stage) => {
     const branch = branchOf(stage.opened)
     await stage.opened.run(branch, `${INSERT}; COMMIT; BEGIN`)

@@ -9,7 +9,7 @@ import { type Attempt, fail, type Oracle } from './oracle.ts'
 import type { TransactionPlan } from './plan.ts'
 import type { Process } from './process.ts'
 import { ServerError } from './server.ts'
-import type { World } from './world.ts'
+import { Violation, type World } from './world.ts'
 
 export interface ClientHost {
   readonly world: World
@@ -121,7 +121,10 @@ export class Clients {
       const values: Readonly<Record<string, unknown>> & GivenWork = { plan: work, begun }
       return { on: server, text: 'work', values }
     })
-    await coordinator.execute(statements, options)
+    const answers = await coordinator.execute(statements, options)
+    const ran = statements.map(({ values }) => values.plan)
+    if (answers.length === ran.length && ran.every((plan, at) => answers[at] === plan)) return
+    this.#host.fail(new Violation('committed, with other answers than those of its statements'))
   }
 
   #signal(afterMs: number, process: Process): AbortSignal {

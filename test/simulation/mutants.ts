@@ -3,7 +3,8 @@
  * named with it where the simulator cannot see it: another server under a name, what an operator
  * would read.
  *
- * `rule` is that of DESIGN's twelve, or `log` for what only the log's own invariants forbid.
+ * `rule` is that of DESIGN's twelve, `log` for what only the log's own invariants forbid, or `given` for
+ * what statements given in advance are promised.
  */
 import type { Mutant } from '../support/mutation.ts'
 
@@ -16,6 +17,7 @@ export interface ProtocolMutant extends Mutant {
 }
 
 const TWO_PHASE = 'commit/two-phase.ts'
+const EXECUTE = 'commit/execute.ts'
 const REGISTER = 'log/file-decision-log.ts'
 const WRITER = 'log/log-writer.ts'
 const STORE = 'log/segment-store.ts'
@@ -705,5 +707,46 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     file: 'log/replay.ts',
     find: '      state.apply(record, bytes, offset)\n',
     replace: "      if (record.type !== 'end') state.apply(record, bytes, offset)\n",
+  },
+  {
+    rule: 'given',
+    name: 'gives the statements of the last participant to nobody',
+    file: EXECUTE,
+    find: '    const giving = [...groups].map(',
+    replace: '    const giving = [...groups].slice(0, -1).map(',
+  },
+  {
+    rule: 'given',
+    name: 'answers with what another participant said',
+    file: EXECUTE,
+    find: 'of [...groups.values()].entries()',
+    replace: 'of [...groups.values()].reverse().entries()',
+  },
+  {
+    rule: 'given',
+    name: 'has a transaction for each participant',
+    file: EXECUTE,
+    find: `  const given = await Running.run(context, options, (_, tx) => {
+    const giving = [...groups].map(([name, group]): Promise<GivenAnswers> => {
+      const votes = writers.length > 1 && writers.includes(name)
+      return tx.branch(name).give(
+        group.map(({ statement }) => statement),
+        votes ? 'with the vote' : 'now',
+      )
+    })
+    return Promise.all(giving)
+  })
+`,
+    replace: `  const given = await Promise.all(
+    [...groups].map(([name, group]) =>
+      Running.run(context, options, (_, tx) =>
+        tx.branch(name).give(
+          group.map(({ statement }) => statement),
+          'now',
+        ),
+      ),
+    ),
+  )
+`,
   },
 ]
