@@ -19,7 +19,7 @@ import { NEXT_NAME, SPARE_NAME, segmentNumber } from '../src/log/segment-store.t
 import { collectGarbage } from '../test/support/garbage.ts'
 import { mysqlWish } from '../test/support/shared-servers.ts'
 import { circumstances, RESULTS, saveResults } from './support/results.ts'
-import { openVariants, PLAIN_OURS } from './transfer/banks.ts'
+import { openOurs, plain } from './transfer/banks.ts'
 import {
   MAX_CALLERS,
   openPools,
@@ -57,14 +57,13 @@ async function main(): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'unanimous-bench-'))
   const world = await startWorld({ version: values.postgres }, mysqlWish(values.mysql))
   const pools = openPools(world.urls, callers)
-  const variants = await openVariants(pools, directory)
+  const log = join(directory, 'decisions')
+  const ours = await openOurs(log, pools, plain)
   try {
-    const ours = variants.all.find(({ name }) => name === PLAIN_OURS)
-    if (ours === undefined) throw new Error(`no ${PLAIN_OURS} among the variants`)
     console.log(`${world.title}, ${callers} callers`)
     const steps = await run({
       transfer: ours.transfer,
-      log: join(directory, PLAIN_OURS),
+      log,
       transactions,
       callers,
       steps: Number(values.steps),
@@ -74,7 +73,7 @@ async function main(): Promise<void> {
     saveResults(values.out, `million-${flavour}`, { title, callers, ...circumstances(), steps })
     if (!verdict(steps)) process.exitCode = 1
   } finally {
-    await variants.close()
+    await ours.close()
     await pools.close()
     await world.stop()
     rmSync(directory, { recursive: true })

@@ -21,7 +21,7 @@ import { mysqlWish } from '../test/support/shared-servers.ts'
 import { type Fleet, MOST, openFleet } from './participants/fleet.ts'
 import { circumstances, RESULTS, saveResults } from './support/results.ts'
 import { chart } from './transfer/chart.ts'
-import { inThisProcess, median, type Row, rounds, spread, type Turn } from './transfer/measure.ts'
+import { median, perSecond, type Row, rounds, spread, type Turn, turn } from './transfer/measure.ts'
 
 const COUNTS = [2, 4, 6, MOST]
 const WAYS = ['hand-written', 'ours'] as const
@@ -95,7 +95,10 @@ async function measure(near: Fleet, far: Fleet, count: number, turnMs: number): 
   ])
   const name = (way: string, size: number): string => `${way}: ${size}`
   const turns = await rounds(
-    cases.map(({ way, size, transfer }) => inThisProcess({ name: name(way, size), transfer })),
+    cases.map(({ way, size, transfer }) => ({
+      name: name(way, size),
+      turn: (callers, forMs) => turn(transfer, undefined, callers, forMs),
+    })),
     1,
     count,
     turnMs,
@@ -105,21 +108,21 @@ async function measure(near: Fleet, far: Fleet, count: number, turnMs: number): 
     const [own, two] = [of(way, size), of(way, 2)]
     const ratio = (pick: (turn: Turn) => number): ReturnType<typeof spread> =>
       spread(
-        own.flatMap((turn, at) => {
+        own.flatMap((one, at) => {
           const other = two[at]
-          return other === undefined ? [] : [pick(turn) / pick(other)]
+          return other === undefined ? [] : [pick(one) / pick(other)]
         }),
       )
     const middle = (pick: (turn: Turn) => number): number => median(own.map(pick))
     return {
       variant: way,
       callers: size,
-      throughputRatio: ratio((turn) => turn.perSecond),
-      latencyRatio: ratio((turn) => turn.p50Ms),
-      perSecond: middle((turn) => turn.perSecond),
-      p50Ms: middle((turn) => turn.p50Ms),
-      cpuUs: middle((turn) => turn.cpuUs),
-      forces: middle((turn) => turn.forces),
+      throughputRatio: ratio(perSecond),
+      latencyRatio: ratio(({ p50Ms }) => p50Ms),
+      perSecond: middle(perSecond),
+      p50Ms: middle(({ p50Ms }) => p50Ms),
+      cpuUs: middle(({ cpuUs }) => cpuUs),
+      forces: middle(({ forces = Number.NaN }) => forces),
     }
   })
 }

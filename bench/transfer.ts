@@ -6,8 +6,9 @@
  *   --rounds <n>       each a turn of every variant (default 12)
  *   --turn-ms <n>      how long a turn is (default 500)
  *   --peers            Narayana and Atomikos take turns, too: needs Maven and Java 17
- *   --warm-ms <n>      how long each peer runs before it is measured (default 10,000)
+ *   --warm-ms <n>      how long each contender runs before it is measured (default 10,000)
  *   --delay-ms <n>     of each direction, where trips are counted (default 1)
+ *   --variants <names> those with ; between them, `hand-written` among them (default: all)
  *   --out <folder>     for JSON and chart (default bench/results)
  *
  * Absolute figures mean nothing on a machine that does other work: read the ratios.
@@ -19,13 +20,14 @@ import { parseArgs } from 'node:util'
 import { mysqlWish } from '../test/support/shared-servers.ts'
 import { openPeers } from './peers/peers.ts'
 import { type Circumstances, circumstances, RESULTS, saveResults } from './support/results.ts'
-import { openVariants, PLAIN_OURS, YARDSTICK } from './transfer/banks.ts'
+import { PLAIN_OURS, VARIANTS, YARDSTICK } from './transfer/banks.ts'
 import { chart } from './transfer/chart.ts'
+import { openContenders } from './transfer/contenders.ts'
 import { type Counts, count } from './transfer/counts.ts'
-import { type Contender, inThisProcess, type Row, rounds, rowsOf } from './transfer/measure.ts'
-import { type Profile, profile } from './transfer/profile.ts'
+import { type Contender, type Row, rounds, rowsOf } from './transfer/measure.ts'
+import type { Profile } from './transfer/profile.ts'
 import { printCounts, printProfile, printRows } from './transfer/report.ts'
-import { MAX_CALLERS, openPools, startWorld, verifyAccounts, type World } from './transfer/world.ts'
+import { MAX_CALLERS, startWorld, verifyAccounts, type World } from './transfer/world.ts'
 
 const PROFILED_CALLERS = 32
 
@@ -34,6 +36,8 @@ interface Settings {
   readonly rounds: number
   readonly turnMs: number
   readonly delayMs: number
+  readonly variants: readonly string[]
+  readonly warmMs: number
 }
 
 interface Results extends Circumstances {
@@ -57,6 +61,7 @@ async function main(): Promise<void> {
       peers: { type: 'boolean', default: false },
       'warm-ms': { type: 'string', default: '10000' },
       'delay-ms': { type: 'string', default: '1' },
+      variants: { type: 'string' },
       out: { type: 'string', default: RESULTS },
     },
   })
@@ -65,13 +70,15 @@ async function main(): Promise<void> {
     rounds: Number(values.rounds),
     turnMs: Number(values['turn-ms']),
     delayMs: Number(values['delay-ms']),
+    warmMs: Number(values['warm-ms']),
+    variants: values.variants?.split(';') ?? [...VARIANTS.keys()],
   }
   const directory = mkdtempSync(join(tmpdir(), 'unanimous-bench-'))
   const report = (line: string): void => console.log(line)
   const world = await startWorld({ version: values.postgres }, mysqlWish(values.mysql))
   try {
     const peers = values.peers
-      ? await openPeers(world, directory, Number(values['warm-ms']), report)
+      ? await openPeers(world, directory, settings.warmMs, report)
       : undefined
     try {
       const results = await measure(world, directory, settings, peers?.all ?? [])
@@ -101,23 +108,23 @@ async function measure(
   console.log(
     `${world.title}, ${settings.rounds} rounds of ${turnMs} ms; ratios to "${YARDSTICK}", median (quarters)\n`,
   )
-  for (const callers of settings.callers) {
-    const pools = openPools(world.urls, callers)
-    const variants = await openVariants(pools, join(directory, String(callers)))
-    try {
-      const contenders = [...variants.all.map(inThisProcess), ...peers]
-      const turns = await rounds(contenders, callers, settings.rounds, turnMs)
+  const own = await openContenders(
+    world.urls,
+    join(directory, 'own'),
+    settings.warmMs,
+    settings.variants,
+  )
+  try {
+    for (const callers of settings.callers) {
+      const turns = await rounds([...own.all, ...peers], callers, settings.rounds, turnMs)
       const some = rowsOf(turns, callers, YARDSTICK)
       printRows(some)
       rows.push(...some)
-      const ours = variants.all.find(({ name }) => name === PLAIN_OURS)
-      if (callers === PROFILED_CALLERS && ours !== undefined) {
-        profiled = await profile(ours.transfer, callers, 5 * turnMs)
-      }
-    } finally {
-      await variants.close()
-      await pools.close()
+      const ours = own.all.find(({ name }) => name === PLAIN_OURS)
+      if (callers === PROFILED_CALLERS) profiled = await ours?.profile(callers, 5 * turnMs)
     }
+  } finally {
+    await own.close()
   }
   const counts = await count(world.urls, join(directory, 'wire'), delayMs, turnMs, YARDSTICK)
   printCounts(counts, delayMs)

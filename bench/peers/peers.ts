@@ -6,9 +6,11 @@
  * rolled back are in neither, and the server saw the two phases.
  */
 import { join } from 'node:path'
+import { LineProcess } from '../support/line-process.ts'
+import { contender, WARM_CALLERS } from '../transfer/contenders.ts'
 import type { Contender } from '../transfer/measure.ts'
 import { MAX_CALLERS, openPools, ROWS_A_CALLER, type World } from '../transfer/world.ts'
-import { type Built, buildJvm, buildPython, PeerProcess } from './process.ts'
+import { type Built, buildJvm, buildPython } from './build.ts'
 
 /** Whose program is built how, and which word comes first among those that it takes. */
 const PEERS: readonly {
@@ -26,7 +28,6 @@ const PEERS: readonly {
   { build: buildPython, names: { SQLAlchemy: [] } },
 ]
 
-const WARM_CALLERS = 8
 const PROOFS = 60
 
 export interface Peers {
@@ -48,7 +49,7 @@ export async function openPeers(
 ): Promise<Peers> {
   const { ledger, shop } = world.urls
   const sizes = [String(MAX_CALLERS), String(ROWS_A_CALLER)]
-  const started = new Map<string, PeerProcess>()
+  const started = new Map<string, LineProcess>()
   const close = async (): Promise<void> => {
     await Promise.all([...started.values()].map((process) => process.stop()))
   }
@@ -63,7 +64,7 @@ export async function openPeers(
       for (const [name, kind] of Object.entries(names)) {
         const log = join(directory, name.replaceAll(/\W+/g, '-'))
         const words = [...kind, log, ledger, shop, world.flavour, ...sizes]
-        started.set(name, await PeerProcess.start([...built.program, ...words]))
+        started.set(name, await LineProcess.start([...built.program, ...words]))
       }
     }
     for (const [name, process] of started) {
@@ -77,23 +78,8 @@ export async function openPeers(
   return { all: [...started].map(([name, process]) => contender(name, process)), close }
 }
 
-function contender(name: string, process: PeerProcess): Contender {
-  return {
-    name,
-    turn: async (callers, forMs) => {
-      const { count, tookMs, p50Ms, cpuUs } = await process.ask('turn', callers, forMs)
-      return {
-        perSecond: ((count ?? 0) / (tookMs ?? 0)) * 1000,
-        p50Ms: p50Ms ?? Number.NaN,
-        cpuUs: cpuUs ?? Number.NaN,
-        forces: Number.NaN,
-      }
-    },
-  }
-}
-
 /** @throws when the databases do not hold what the peer says */
-async function prove(world: World, process: PeerProcess): Promise<string> {
+async function prove(world: World, process: LineProcess): Promise<string> {
   const pools = openPools(world.urls, 1)
   const { ledger, shop } = pools
   const number = (rows: unknown): number =>
@@ -105,8 +91,8 @@ async function prove(world: World, process: PeerProcess): Promise<string> {
   })
   try {
     const before = await look()
-    const { committed = 0 } = await process.ask('proof', PROOFS)
-    const { count = 0 } = await process.ask('turn', WARM_CALLERS, 200)
+    const { committed = 0 } = await process.ask<{ committed?: number }>('proof', PROOFS)
+    const { count = 0 } = await process.ask<{ count?: number }>('turn', WARM_CALLERS, 200)
     const after = await look()
     const moved = committed + count
     const notes = 'select number from bench_proof order by number'

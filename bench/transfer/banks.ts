@@ -1,5 +1,4 @@
-/** The variants of a transfer over one set of pools, ours included. */
-import { join } from 'node:path'
+/** The variants of a transfer, ours included. */
 import { Coordinator } from 'unanimous'
 import { mysql } from 'unanimous/mysql2'
 import { postgres } from 'unanimous/pg'
@@ -23,43 +22,52 @@ export const YARDSTICK = 'hand-written'
 /** Ours, as the targets mean it: pools with `multipleStatements`, no marker tables. */
 export const PLAIN_OURS = 'ours'
 
-export interface Variant {
-  readonly name: string
+export interface Opened {
   readonly transfer: Transfer
   /** Of its decision log; absent where there is none. */
   readonly files?: CountingFiles
+  close(): Promise<unknown>
 }
 
-export interface Variants {
-  readonly all: readonly Variant[]
-  close(): Promise<void>
+/** A variant over these pools; its decision log, if it has one, in the directory. */
+type Open = (pools: Pools, directory: string) => Promise<Opened>
+
+/** In the order in which they are told. */
+export const VARIANTS: ReadonlyMap<string, Open> = new Map<string, Open>([
+  [YARDSTICK, without(handWritten)],
+  ['batched by hand', without(batchedByHand)],
+  ['two plain commits', without(twoCommits)],
+  [PLAIN_OURS, ({ ledger, shop }, directory) => openOurs(directory, { ledger, shop }, plain)],
+  ['ours, limited sessions', ({ limited }, directory) => openOurs(directory, limited, plain)],
+  [
+    'ours, markers',
+    ({ ledger, shop }, directory) => openOurs(directory, { ledger, shop, markers: true }, plain),
+  ],
+  [
+    'ours, default pools',
+    ({ ledger, defaultShop }, directory) =>
+      openOurs(directory, { ledger, shop: defaultShop }, plain),
+  ],
+  ['ours, settled behind', ({ wide }, directory) => openOurs(directory, wide, behind)],
+  [
+    'ours, in advance',
+    ({ ledger, shop }, directory) =>
+      openOurs(directory, { ledger, shop }, (bank) =>
+        inAdvance((statements) => bank.execute(statements)),
+      ),
+  ],
+])
+
+function without(transferOver: (pools: Pools) => Transfer): Open {
+  return async (pools) => ({ transfer: transferOver(pools), close: async () => undefined })
 }
 
-export async function openVariants(pools: Pools, directory: string): Promise<Variants> {
-  const { ledger, shop, defaultShop, wide } = pools
-  const plain = (bank: Bank): Transfer => ours((work) => bank.transaction(work))
-  const opened = [
-    await openOurs(PLAIN_OURS, directory, { ledger, shop }, plain),
-    await openOurs('ours, markers', directory, { ledger, shop, markers: true }, plain),
-    await openOurs('ours, default pools', directory, { ledger, shop: defaultShop }, plain),
-    await openOurs('ours, settled behind', directory, wide, (bank) =>
-      ours((work) => bank.transaction(work, { settle: 'behind' })),
-    ),
-    await openOurs('ours, in advance', directory, { ledger, shop }, (bank) =>
-      inAdvance((statements) => bank.execute(statements)),
-    ),
-  ]
-  return {
-    all: [
-      { name: YARDSTICK, transfer: handWritten(pools) },
-      { name: 'batched by hand', transfer: batchedByHand(pools) },
-      { name: 'two plain commits', transfer: twoCommits(pools) },
-      ...opened.map(({ variant }) => variant),
-    ],
-    close: async () => {
-      for (const { close } of opened) await close()
-    },
-  }
+export function plain(bank: Bank): Transfer {
+  return ours((work) => bank.transaction(work))
+}
+
+function behind(bank: Bank): Transfer {
+  return ours((work) => bank.transaction(work, { settle: 'behind' }))
 }
 
 /** What a coordinator over the two can do. */
@@ -68,22 +76,21 @@ interface Bank {
   execute: Execute
 }
 
-async function openOurs(
-  name: string,
+export async function openOurs(
   directory: string,
   { ledger, shop, markers = false }: Pick<Pools, 'ledger' | 'shop'> & { markers?: boolean },
   transferOf: (bank: Bank) => Transfer,
-): Promise<{ variant: Variant; close: () => Promise<unknown> }> {
+): Promise<Opened> {
   const files = countingFiles()
   const schema = markers ? { markerSchema: MARKER_SCHEMA } : {}
   const participants = { ledger: postgres(ledger, schema), shop: mysql(shop, schema) }
   if (markers) await createMarkers(participants)
   const bank = await Coordinator.open({
-    log: { directory: join(directory, name.replaceAll(/\W+/g, '-')), allowUnsafeFileSystem: true },
+    log: { directory, allowUnsafeFileSystem: true },
     participants,
     seams: { files },
   })
-  return { variant: { name, transfer: transferOf(bank), files }, close: () => bank.close() }
+  return { transfer: transferOf(bank), files, close: () => bank.close() }
 }
 
 async function createMarkers(participants: Participants): Promise<void> {

@@ -1,8 +1,8 @@
 /** What is counted, not timed: trips through a wire, and the latency that they cost. */
-import { openVariants } from './banks.ts'
-import { inThisProcess, median, rounds } from './measure.ts'
+import { openContenders } from './contenders.ts'
+import { median, rounds } from './measure.ts'
 import { type Wire, wireTo } from './wire.ts'
-import { openPools, type Urls } from './world.ts'
+import type { Urls } from './world.ts'
 
 export interface Counts {
   readonly variant: string
@@ -25,24 +25,23 @@ export async function count(
     ledger: await wireTo(urls.ledger, delayMs),
     shop: await wireTo(urls.shop, delayMs),
   }
-  const pools = openPools({ ledger: wires.ledger.url, shop: wires.shop.url }, 2)
-  const variants = await openVariants(pools, directory)
+  const through = { ledger: wires.ledger.url, shop: wires.shop.url }
+  const contenders = await openContenders(through, directory, turnMs)
   try {
-    const turns = await rounds(variants.all.map(inThisProcess), 1, 5, turnMs)
+    const turns = await rounds(contenders.all, 1, 5, turnMs)
     const p50 = (name: string): number => median((turns.get(name) ?? []).map(({ p50Ms }) => p50Ms))
     const counts: Counts[] = []
-    for (const { name, transfer } of variants.all) {
+    for (const one of contenders.all) {
       counts.push({
-        variant: name,
-        trips: await tripsOf(transfer, wires),
-        latencyRatio: p50(name) / p50(yardstick),
-        p50Ms: p50(name),
+        variant: one.name,
+        trips: await tripsOf((row) => one.once(row), wires),
+        latencyRatio: p50(one.name) / p50(yardstick),
+        p50Ms: p50(one.name),
       })
     }
     return counts
   } finally {
-    await variants.close()
-    await pools.close()
+    await contenders.close()
     await wires.ledger.close()
     await wires.shop.close()
   }

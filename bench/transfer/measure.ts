@@ -1,22 +1,23 @@
 /** Turns of a variant, and what became of many of them. */
-import type { Variant } from './banks.ts'
+import type { CountingFiles } from '../support/counting-files.ts'
 import type { Transfer } from './variants.ts'
 import { ROWS_A_CALLER } from './world.ts'
 
-/** Whoever takes turns: a variant in this process, or a program beside it. */
+/** Whoever takes turns. */
 export interface Contender {
   readonly name: string
   turn(callers: number, forMs: number): Promise<Turn>
 }
 
-/** One turn of one contender. */
+/** One turn of one contender: so many transfers, of which the last ended after `tookMs`. */
 export interface Turn {
-  readonly perSecond: number
+  readonly count: number
+  readonly tookMs: number
   readonly p50Ms: number
   /** Of the client's process, drivers and all, in µs a transfer. */
   readonly cpuUs: number
-  /** Forced writes of the decision log a transfer; 0 where there is none, NaN where nobody counts. */
-  readonly forces: number
+  /** Forced writes of the decision log a transfer; 0 where there is none, absent where nobody counts. */
+  readonly forces?: number
 }
 
 export interface Row {
@@ -58,21 +59,24 @@ export async function rounds(
   return turns
 }
 
-export function inThisProcess(variant: Variant): Contender {
-  return { name: variant.name, turn: (callers, forMs) => turn(variant, callers, forMs) }
-}
-
-async function turn(variant: Variant, callers: number, turnMs: number): Promise<Turn> {
-  const forcesBefore = variant.files?.forces ?? 0
+/** One turn in this process. @param files - of its decision log, where it has one */
+export async function turn(
+  transfer: Transfer,
+  files: CountingFiles | undefined,
+  callers: number,
+  turnMs: number,
+): Promise<Turn> {
+  const forcesBefore = files?.forces ?? 0
   const cpuBefore = process.cpuUsage()
-  const latencies = await run(variant.transfer, callers, turnMs)
+  const latencies = await run(transfer, callers, turnMs)
   const cpu = process.cpuUsage(cpuBefore)
   const count = latencies.values.length
   return {
-    perSecond: (count / latencies.tookMs) * 1000,
+    count,
+    tookMs: latencies.tookMs,
     p50Ms: median(latencies.values),
     cpuUs: (cpu.user + cpu.system) / count,
-    forces: ((variant.files?.forces ?? 0) - forcesBefore) / count,
+    forces: ((files?.forces ?? 0) - forcesBefore) / count,
   }
 }
 
@@ -100,16 +104,21 @@ export function rowsOf(
   yardstick: string,
 ): Row[] {
   const measure = turns.get(yardstick) ?? []
+  const pace = (turn: Turn | undefined): number => (turn === undefined ? 0 : perSecond(turn))
   return [...turns].map(([variant, own]) => ({
     variant,
     callers,
-    throughputRatio: spread(own.map((one, at) => one.perSecond / (measure[at]?.perSecond ?? 0))),
+    throughputRatio: spread(own.map((one, at) => perSecond(one) / pace(measure[at]))),
     latencyRatio: spread(own.map((one, at) => one.p50Ms / (measure[at]?.p50Ms ?? 0))),
-    perSecond: median(own.map((one) => one.perSecond)),
+    perSecond: median(own.map(perSecond)),
     p50Ms: median(own.map((one) => one.p50Ms)),
     cpuUs: median(own.map((one) => one.cpuUs)),
-    forces: median(own.map((one) => one.forces)),
+    forces: median(own.map((one) => one.forces ?? Number.NaN)),
   }))
+}
+
+export function perSecond({ count, tookMs }: Turn): number {
+  return (count / tookMs) * 1000
 }
 
 export function median(values: readonly number[]): number {

@@ -5,13 +5,13 @@ import type { Profile } from './profile.ts'
 
 export function printRows(rows: readonly Row[]): void {
   console.log(
-    'callers  variant               throughput          latency  per s   p50 ms  CPU µs  forces',
+    'callers  variant                 throughput          latency  per s   p50 ms  CPU µs  forces',
   )
   for (const row of rows) {
     const { median, low, high } = row.throughputRatio
     const cells = [
       String(row.callers).padStart(7),
-      ` ${row.variant.padEnd(20)}`,
+      ` ${row.variant.padEnd(22)}`,
       `${median.toFixed(2)} (${low.toFixed(2)}–${high.toFixed(2)})`.padEnd(18),
       row.latencyRatio.median.toFixed(2).padStart(8),
       row.perSecond.toFixed(0).padStart(6),
@@ -30,7 +30,7 @@ export function printCounts(counts: readonly Counts[], delayMs: number): void {
   )
   for (const { variant, latencyRatio, p50Ms, trips } of counts) {
     console.log(
-      `         ${variant.padEnd(20)} ${latencyRatio.toFixed(2)} ${p50Ms.toFixed(1).padStart(8)} ms   ${trips.ledger} ${trips.shop}`,
+      `         ${variant.padEnd(22)} ${latencyRatio.toFixed(2)} ${p50Ms.toFixed(1).padStart(8)} ms   ${trips.ledger} ${trips.shop}`,
     )
   }
   console.log()

@@ -36,6 +36,8 @@ export interface Pools {
   readonly shop: Pool
   /** As it comes. */
   readonly defaultShop: Pool
+  /** Whose sessions limit their lock waits themselves, so that no branch has to. */
+  readonly limited: { readonly ledger: pg.Pool; readonly shop: Pool }
   /** Twice as large, for who gives connections back behind the caller. */
   readonly wide: { readonly ledger: pg.Pool; readonly shop: Pool }
   close(): Promise<void>
@@ -43,8 +45,15 @@ export interface Pools {
 
 export async function startWorld(postgres: PostgresWish, mysql: MysqlWish): Promise<World> {
   const options = { report: (line: string): void => console.error(line), fresh: true }
-  const ledger = await startPostgres(postgres, options)
-  const shop = await startMysqlFamily(mysql, options)
+  // Every contender keeps connections of its own for all callers.
+  const ledger = await startPostgres(postgres, {
+    ...options,
+    settings: ['max_prepared_transactions=200', 'max_connections=1000'],
+  })
+  const shop = await startMysqlFamily(mysql, {
+    ...options,
+    settings: ['--max-connections=1000'],
+  })
   const urls = {
     ledger: await createDatabase(ledger, 'bench'),
     shop: await createDatabase(shop, 'bench'),
@@ -61,20 +70,26 @@ export async function startWorld(postgres: PostgresWish, mysql: MysqlWish): Prom
 }
 
 export function openPools(urls: Urls, size: number): Pools {
-  const both = (max: number) => ({
-    ledger: new pg.Pool({ connectionString: urls.ledger, max }),
+  const both = (max: number, limits: pg.PoolConfig = {}) => ({
+    ledger: new pg.Pool({ connectionString: urls.ledger, max, ...limits }),
     shop: mysql2.createPool({ uri: urls.shop, connectionLimit: max, multipleStatements: true }),
   })
   const plain = both(size)
   const wide = both(2 * size)
+  const limited = both(size, { lock_timeout: 4_000 })
+  limited.shop.pool.on('connection', (connection) => {
+    connection.query('set session innodb_lock_wait_timeout = 5, session lock_wait_timeout = 5')
+  })
   const defaultShop = mysql2.createPool({ uri: urls.shop, connectionLimit: size })
   return {
     ...plain,
     defaultShop,
     wide,
+    limited,
     close: async () => {
-      const ledgers = [plain.ledger, wide.ledger]
-      await Promise.all([...ledgers, plain.shop, wide.shop, defaultShop].map((one) => one.end()))
+      const ledgers = [plain.ledger, wide.ledger, limited.ledger]
+      const shops = [plain.shop, wide.shop, limited.shop, defaultShop]
+      await Promise.all([...ledgers, ...shops].map((one) => one.end()))
     },
   }
 }

@@ -4,8 +4,9 @@ import { chart } from '../../../bench/transfer/chart.ts'
 import { type Row, rowsOf, type Turn } from '../../../bench/transfer/measure.ts'
 import { wireTo } from '../../../bench/transfer/wire.ts'
 
-function turn(perSecond: number, p50Ms: number): Turn {
-  return { perSecond, p50Ms, cpuUs: 100, forces: 0 }
+/** One of a second. */
+function turn(count: number, p50Ms: number): Turn {
+  return { count, tookMs: 1_000, p50Ms, cpuUs: 100, forces: 0 }
 }
 
 const TURNS = new Map([
