@@ -98,7 +98,11 @@ export function requestOf(asked: Partial<BranchRequest> = {}): BranchRequest {
     readOnly: false,
     enlist: () => 10_000,
     savepoints: () => [],
-    seat: async () => ({ taken: () => undefined, left: () => undefined }),
+    seat: async () => ({
+      taken: () => undefined,
+      left: () => undefined,
+      onceHeld: () => undefined,
+    }),
     outside: (work) => work(),
     ...asked,
   }

@@ -28,8 +28,9 @@ interface Taken {
 }
 
 /**
- * Takes a connection within the bound; one that arrives later goes straight back. The seat is left when
- * the connection has gone back, or when none came.
+ * Takes a connection within the bound, or what is left of it once the transaction holds another; one
+ * that arrives later goes straight back. The seat is left when the connection has gone back, or when
+ * none came.
  */
 export function takeInTime<S extends Taken>(
   clock: Clock,
@@ -39,20 +40,32 @@ export function takeInTime<S extends Taken>(
 ): Promise<S | typeof LATE> {
   return new Promise((resolve, reject) => {
     let late = false
+    let waits = true
     const expire = (): void => {
       late = true
+      waits = false
       seat.left()
       resolve(LATE)
     }
-    const timer = clock.timer(boundMs, expire, true)
-    const none = (cause: unknown): void => {
+    let timer = clock.timer(boundMs, expire, true)
+    const dueAt = clock.monotonic() + boundMs
+    seat.onceHeld((leftMs) => {
+      if (!waits || clock.monotonic() + leftMs >= dueAt) return
       timer.clear()
+      timer = clock.timer(leftMs, expire, true)
+    })
+    const over = (): void => {
+      waits = false
+      timer.clear()
+    }
+    const none = (cause: unknown): void => {
+      over()
       if (!late) seat.left()
       reject(errorOf(cause))
     }
     const took: Done<S> = (cause, session) => {
       if (session === undefined) return none(cause)
-      timer.clear()
+      over()
       // Not here: a pool may give it to the next in its queue within this very call, and thousands may be late.
       if (late) return queueMicrotask(() => session.release())
       session.onceGone(() => seat.left())

@@ -43,7 +43,7 @@ const KNOWN_OUTCOME: { readonly [S in TransactionState]: Outcome } = {
  */
 const AFTER_DEADLINE_MS = 100
 
-const NO_SEAT: Seat = { taken: () => undefined, left: () => undefined }
+const noop = (): void => undefined
 
 /** Why a branch cannot be committed, found before any vote. */
 export interface Obstacle {
@@ -76,6 +76,8 @@ export class Transaction implements Enclosing, LiveTransaction {
   /** Whether a branch has come by a connection; those that follow need no seat. */
   #holds = false
   readonly #claims: Claim[] = []
+  /** Of those that wait, as the first ones do, until the deadline. */
+  readonly #onceHeld: ((boundMs: number) => void)[] = []
   #unfollow: () => void = () => undefined
   readonly #onSignal = (): void => {
     this.abort('SIGNAL_ABORTED', 'the signal aborted the transaction', this.options.signal?.reason)
@@ -296,10 +298,20 @@ export class Transaction implements Enclosing, LiveTransaction {
   }
 
   #seat(name: string, poolSize: number, boundMs: number): Seat | Promise<Seat | undefined> {
-    if (this.#holds) return NO_SEAT
+    const { acquireMs } = this.#context.limits
+    if (this.#holds) {
+      return { taken: noop, left: noop, onceHeld: (call) => call(acquireMs) }
+    }
     const claim = this.#context.seats.claim(name, poolSize)
     this.#claims.push(claim)
-    const seat = { taken: () => this.#hold(), left: () => claim.leave() }
+    const seat: Seat = {
+      taken: () => this.#hold(),
+      left: () => claim.leave(),
+      onceHeld: (call) => {
+        if (this.#holds) call(acquireMs)
+        else this.#onceHeld.push(call)
+      },
+    }
     return claim.admitted ? seat : this.#waitFor(claim, seat, boundMs)
   }
 
@@ -313,6 +325,8 @@ export class Transaction implements Enclosing, LiveTransaction {
   #hold(): void {
     this.#holds = true
     for (const claim of this.#claims) claim.waive()
+    const { acquireMs } = this.#context.limits
+    for (const call of this.#onceHeld.splice(0)) call(acquireMs)
   }
 
   #ended(): TransactionError {

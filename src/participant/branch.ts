@@ -28,6 +28,11 @@ export interface Seat {
   taken(): void
   /** The connection has gone back, or will not come. */
   left(): void
+  /**
+   * Calls once, at once or before {@link taken}, when the transaction holds another connection: from then
+   * on this one is waited for at most so many milliseconds.
+   */
+  onceHeld(call: (boundMs: number) => void): void
 }
 
 /** What a transaction asks of a participant when it makes a branch. */

@@ -400,7 +400,7 @@ const REQUEST: BranchRequest = {
   readOnly: false,
   enlist: () => 10_000,
   savepoints: () => [],
-  seat: async () => ({ taken: () => undefined, left: () => undefined }),
+  seat: async () => ({ taken: () => undefined, left: () => undefined, onceHeld: () => undefined }),
   outside: (work) => work(),
 }
 

@@ -96,7 +96,7 @@ it('a begin that was said already is not passed over in silence: what follows wo
   await postgres.begin()
   await expect(postgres.begin()).rejects.toThrow('said once')
   postgres.destroy(new Error('the test has ended'))
-  const seat = { taken: () => undefined, left: () => undefined }
+  const seat = { taken: () => undefined, left: () => undefined, onceHeld: () => undefined }
   const mysql = await acquire({ pool: plain.shop, clock: systemClock, patience }, 10_000, seat)
   if (mysql === LATE) throw new Error('no connection came')
   mysql.opens(['BEGIN'], 'MySQL')

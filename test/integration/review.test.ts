@@ -326,7 +326,7 @@ it('a connection that comes too late for thousands goes from one to the next wit
   const pool = new pg.Pool({ connectionString: db.postgres.url, max: 1 })
   const held = await pool.connect()
   const lender = { pool, clock: systemClock, patience: new Patience(systemClock, 1_000) }
-  const seat = { taken: () => undefined, left: () => undefined }
+  const seat = { taken: () => undefined, left: () => undefined, onceHeld: () => undefined }
   const asked = Array.from({ length: 3_000 }, () => acquire(lender, 20, seat))
   expect(new Set(await Promise.all(asked))).toEqual(new Set([LATE]))
   // The pool gives it on within this call: what is thrown there is the application's to hear.

@@ -365,7 +365,11 @@ function branchRequest(sequence: number): BranchRequest {
     readOnly: false,
     enlist: () => 10_000,
     savepoints: () => [],
-    seat: async () => ({ taken: () => undefined, left: () => undefined }),
+    seat: async () => ({
+      taken: () => undefined,
+      left: () => undefined,
+      onceHeld: () => undefined,
+    }),
     outside: (work) => work(),
   }
 }

@@ -126,6 +126,62 @@ describe('two pools of four, and callers in opposite orders', () => {
   })
 })
 
+describe('whoever waits for a connection when its transaction gets another', () => {
+  const PAY = 'update account set balance = balance where id = 1'
+  const EARN = 'update wallet set balance = balance where id = 1'
+  const both: readonly (readonly [string, (bank: Bank, timeoutMs: number) => Promise<unknown>])[] =
+    [
+      [
+        'in a callback',
+        (bank, timeoutMs) =>
+          bank.transaction((tx) => Promise.all([tx.wallets.query(EARN), tx.accounts.query(PAY)]), {
+            timeoutMs,
+          }),
+      ],
+      [
+        'the other way round',
+        (bank, timeoutMs) =>
+          bank.transaction((tx) => Promise.all([tx.accounts.query(PAY), tx.wallets.query(EARN)]), {
+            timeoutMs,
+            settle: 'behind',
+          }),
+      ],
+      [
+        'in advance',
+        (bank, timeoutMs) =>
+          bank.execute(
+            [
+              { on: 'wallets', text: EARN },
+              { on: 'accounts', text: PAY },
+            ],
+            { timeoutMs },
+          ),
+      ],
+    ]
+
+  it.each(both)('waits no longer than acquireMs from then: %s', async (_, ask) => {
+    const small = await smallBank()
+    const bank = await small.open()
+    // Met, and every pool in order.
+    await ask(bank, 20_000)
+    for (const pool of [small.wallets, small.accounts]) {
+      const held: { release(): void }[] = []
+      for (let at = 0; at < POOL_SIZE; at += 1) {
+        held.push(
+          await (pool === small.wallets ? small.wallets.getConnection() : small.accounts.connect()),
+        )
+      }
+      const startedAt = performance.now()
+      await refused(ask(bank, 20_000), { code: 'ACQUIRE_TIMEOUT', outcome: 'rolled-back' })
+      expect(performance.now() - startedAt).toBeLessThan(3_000)
+      for (const connection of held) connection.release()
+      await expect.poll(small.idle).toEqual({ busy: [0, 0], waiting: [0, 0] })
+    }
+    await bank.close()
+    await small.end()
+  })
+})
+
 it('recovery and settlement wait for no application code that holds every connection', async () => {
   const log = await logDirectory()
   const urls = { accounts: db.postgres.url, wallets: db.mysql.url }
