@@ -3,7 +3,7 @@
  * and commits nothing. What is told of that session, and when the verb may go.
  */
 import assert from 'node:assert/strict'
-import { parseBqual } from 'unanimous/adapter'
+import { parseBqual, type Xid } from 'unanimous/adapter'
 import { branchOf, pause, requestOf } from '../../adapters/contract/harness.ts'
 import {
   type ContractCase,
@@ -81,6 +81,29 @@ export const departures: readonly ContractCase[] = [
       assert.deepEqual(await ids(other), [1])
     },
     { poolSize: 1, merges: true },
+  ),
+  contract(
+    'rule 8: a branch whose session stays keeps no other one waiting',
+    async ({ opened, other }) => {
+      const [stays, leaves] = [branchOf(opened), branchOf(opened)]
+      await opened.run(stays, 'INSERT INTO item VALUES (1, 1)')
+      const { server } = evidenceOf(await stays.vote())
+      await opened.run(leaves, 'INSERT INTO item VALUES (2, 1)')
+      evidenceOf(await leaves.vote())
+      leaves.abandon()
+      await pause(100)
+      const settled: string[] = []
+      const settle = async (name: string, xid: Xid): Promise<void> => {
+        const recorded = { server, only: false }
+        const settlement = await opened.participant.settle(xid, 'commit', recorded)
+        settled.push(`${name}: ${settlement.kind}`)
+      }
+      await Promise.all([settle('stays', xidOf(stays)), settle('leaves', xidOf(leaves))])
+      await stays.rollback()
+      assert.deepEqual(await ids(other), [1, 2])
+      const inOrder = ['leaves: answered', 'stays: answered']
+      assert.deepEqual((await isMariadb(other)) ? settled : settled.toSorted(), inOrder)
+    },
   ),
   contract(
     'T11: a session of the same id in another life of the server is left alone',
