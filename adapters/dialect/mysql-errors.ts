@@ -24,6 +24,8 @@ export function asMysqlError(cause: unknown): MysqlError | undefined {
 /** Out of connections (the server's, the user's), shutting down: nothing was begun. */
 export const COMES_BACK: readonly number[] = [1040, 1203, 1053]
 
+/** The whole packet is more than the server takes: it reads none of it, and ends the session. */
+export const PACKET_TOO_LARGE = 1153
 export const DUPLICATE_KEY = 1062
 export const NO_TABLE = 1146
 /** A privilege on the server is missing; on a table. */

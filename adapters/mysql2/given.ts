@@ -20,7 +20,12 @@ import {
   unreadable,
   withoutEnd,
 } from '../dialect/given.ts'
-import { asMysqlError, isTransient, saysNotInBranch } from '../dialect/mysql-errors.ts'
+import {
+  asMysqlError,
+  isTransient,
+  PACKET_TOO_LARGE,
+  saysNotInBranch,
+} from '../dialect/mysql-errors.ts'
 import type { MysqlCommand, MysqlCore, MysqlDone } from './driver-types.ts'
 import { mergesFirst } from './first.ts'
 import type { Session } from './pool.ts'
@@ -95,7 +100,8 @@ export class Given extends GivenStatements<Answer> {
         if (cause !== null && cause !== undefined) {
           const isAnswer = asMysqlError(cause) !== undefined
           if (!isAnswer || index >= before) return reject(errorOf(cause))
-          if (index < opening.length) return reject(new NotBegun())
+          const isRead = asMysqlError(cause)?.errno !== PACKET_TOO_LARGE
+          if (index < opening.length && isRead) return reject(new NotBegun())
           return reject(failed(Object.assign(cause, { sql: all[index] })))
         }
         if (index + 1 !== all.length) {

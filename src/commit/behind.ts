@@ -10,8 +10,8 @@ import { TransactionError, UnanimousError } from '../errors.ts'
 
 export interface SettleBehindOptions {
   /**
-   * Transactions of this coordinator that may be settled behind at one time; further ones wait for
-   * their own settlement. Default 64. 0: every one waits.
+   * Transactions of this coordinator that may be settled behind at one time, until the last branch of
+   * each has answered; further ones wait for their own settlement. Default 64. 0: every one waits.
    */
   readonly max?: number
 }
@@ -31,20 +31,28 @@ export class Behind {
     return this.#running
   }
 
-  /** Whether nobody has to wait for the second phase: it is looked after here. */
-  take(settling: Promise<void>): boolean {
+  /**
+   * Whether nobody has to wait for the second phase: it is looked after here.
+   *
+   * @param answered - resolves when every branch has answered, whoever settled it: until then it is
+   * prepared, and keeps its locks
+   */
+  take(settling: Promise<void>, answered: () => Promise<void>): boolean {
     if (this.#running >= this.#max) return false
     this.#running += 1
-    settling.then(this.#done, (cause: unknown) => {
-      this.#done()
-      // The caller has its answer; a heuristic is in the log and among the events.
-      if (!(cause instanceof TransactionError)) this.#stop(cause)
-    })
+    settling
+      .catch((cause: unknown) => {
+        // The caller has its answer; a heuristic is in the log and among the events.
+        if (!(cause instanceof TransactionError)) this.#stop(cause)
+      })
+      .then(answered)
+      .then(
+        () => {
+          this.#running -= 1
+        },
+        (cause: unknown) => this.#stop(cause),
+      )
     return true
-  }
-
-  readonly #done = (): void => {
-    this.#running -= 1
   }
 }
 

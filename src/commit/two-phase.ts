@@ -68,7 +68,8 @@ export async function commitInTwoPhases(
   const settling = phaseTwo(context, tx, prepared)
   // With a marker no caller may hear of a commit that no database is known to have.
   const behind = tx.options.settle === 'behind' && !isMarked(prepared)
-  if (!behind || !context.behind.take(settling)) await settling
+  const answered = (): Promise<void> => context.settlements.whenAnswered(tx.gtrid)
+  if (!behind || !context.behind.take(settling, answered)) await settling
 }
 
 /** A participant that cannot be told refuses the transaction. */

@@ -192,6 +192,11 @@ export class Settlements {
     })
   }
 
+  /** Resolves when every branch of this transaction has answered, in whatever way. */
+  async whenAnswered(gtrid: string): Promise<void> {
+    while (this.answersOf(gtrid).includes(undefined)) await this.nextAnswer(gtrid)
+  }
+
   /** Another server's silence about a branch that it never held is no answer at all. */
   #notAnswered(participant: string, xid: Xid): undefined {
     if (this.#warned.has(participant)) return undefined

@@ -395,6 +395,30 @@ describe('in MySQL and MariaDB', () => {
     expect(await rows()).toEqual([[1], [7, 8]])
   })
 
+  it.each([true, false])(
+    'what is more than the server takes is a statement that failed (several at once: %s)',
+    async (multipleStatements) => {
+      const [[own]] = await admin.shop.query<RowDataPacket[]>('select @@max_allowed_packet as n')
+      await admin.shop.query('set global max_allowed_packet = 1024')
+      try {
+        const { coordinator } = await open({ shop: { multipleStatements } })
+        await coordinator.execute([DEBIT, CREDIT])
+        const large = { ...CREDIT, values: [8, 'x'.repeat(40_000)] }
+        const { cause } = await refused(coordinator.execute([PLAIN, large]), {
+          code: 'STATEMENT_FAILED',
+          outcome: 'rolled-back',
+          retryable: false,
+          hint: false,
+        })
+        expect(cause).toMatchObject({ errno: 1153 })
+        expect(await rows()).toEqual([[1], [7]])
+        await coordinator.execute([PLAIN, TAIL])
+      } finally {
+        await admin.shop.query('set global max_allowed_packet = ?', [Number(own?.['n'])])
+      }
+    },
+  )
+
   it('what commits by itself is not preparable', async () => {
     const { coordinator } = await open()
     const ddl = { on: 'shop', text: 'create table other (id int)' } as const

@@ -4,7 +4,7 @@ import type { TransactionVerbs } from '../../../src/commit/handles.ts'
 import { UnanimousError } from '../../../src/errors.ts'
 import type { CoordinatorEventMap } from '../../../src/events.ts'
 import { Coordinator } from '../../../src/index.ts'
-import { type Handles, world } from '../../support/commit-world.ts'
+import { type Handles, LIMITS, world } from '../../support/commit-world.ts'
 import { FakeParticipant, type Script } from '../../support/fake-participant.ts'
 import { testFolders } from '../../support/folder.ts'
 
@@ -105,6 +105,22 @@ describe('a transaction that is settled behind', () => {
     expect(heard).toEqual(['committed'])
     w.release()
     await w.live.whenEmpty()
+  })
+
+  it('counts until its branches have answered, whoever settles them', async () => {
+    const w = slowWorld({ commit: 'lost' })
+    await w.run(w.both, BEHIND)
+    w.release()
+    await w.live.whenEmpty()
+    await new Promise((resolve) => {
+      setTimeout(resolve, 2 * LIMITS.settleMs)
+    })
+    const [pending] = w.log.pending()
+    for (const [at, { bqual }] of (pending?.record.branches ?? []).entries()) {
+      expect(w.context.behind.running, `branch ${at}`).toBe(1)
+      w.context.settlements.answer(pending?.record.gtrid ?? '', bqual, 'committed', 'recovery')
+    }
+    await expect.poll(() => w.context.behind.running).toBe(0)
   })
 
   it('leaves a branch that is silent to recovery', async () => {
