@@ -118,11 +118,12 @@ export class Settlements {
     answers: ReadonlyMap<string, BranchAnswer> = new Map(),
     ageMs = 0,
   ): void {
-    this.#open.set(gtrid, { gtrid, branches, answers: new Map(answers), changed: [] })
+    const open: Open = { gtrid, branches, answers: new Map(answers), changed: [] }
+    this.#open.set(gtrid, open)
     for (const { participant, bqual } of branches) {
       if (!answers.has(bqual)) this.unsettled.decided(participant, gtrid, 'commit', ageMs)
     }
-    this.#endWhenAllAnswered(gtrid)
+    this.#endWhenAllAnswered(open)
   }
 
   /** Follows what was found in the log at start: all of it is recovery's. */
@@ -174,13 +175,13 @@ export class Settlements {
     // A poisoned log cannot record the answer; after the restart the branch is asked again.
     this.#log.answered(gtrid, bqual, answer).catch(() => undefined)
     for (const notify of open.changed.splice(0)) notify()
-    this.#endWhenAllAnswered(gtrid)
+    this.#endWhenAllAnswered(open)
   }
 
   /** Answers so far, in the order of the branches; empty when the decision has ended. */
   answersOf(gtrid: string): readonly (BranchAnswer | undefined)[] {
     const open = this.#open.get(gtrid)
-    return open === undefined ? [] : open.branches.map(({ bqual }) => open.answers.get(bqual))
+    return open === undefined ? [] : answersOf(open)
   }
 
   /** Resolves at the next answer of this transaction; at once when it is not followed. */
@@ -210,12 +211,13 @@ export class Settlements {
     return undefined
   }
 
-  #endWhenAllAnswered(gtrid: string): void {
-    const open = this.#open.get(gtrid)
-    if (open === undefined || conclude(this.answersOf(gtrid)) !== 'committed') return
-    this.#open.delete(gtrid)
+  #endWhenAllAnswered(open: Open): void {
+    const { gtrid, branches, answers } = open
+    if (answers.size < branches.length || conclude(answersOf(open)) !== 'committed') return
+    // A listener that was told of the last answer may have come here before.
+    if (!this.#open.delete(gtrid)) return
     this.#ending.set(gtrid, true)
-    const marked = open.branches.filter((branch) => branch.marker)
+    const marked = branches.filter((branch) => branch.marker)
     this.#log.end(gtrid).then(
       () => {
         this.#ending.delete(gtrid)
@@ -228,4 +230,8 @@ export class Settlements {
       () => undefined,
     )
   }
+}
+
+function answersOf({ branches, answers }: Open): readonly (BranchAnswer | undefined)[] {
+  return branches.map(({ bqual }) => answers.get(bqual))
 }

@@ -308,8 +308,8 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '7',
     name: 'ends a decision at its first answer',
     file: SETTLE,
-    find: "conclude(this.answersOf(gtrid)) !== 'committed') return",
-    replace: "!this.answersOf(gtrid).includes('committed')) return",
+    find: "answers.size < branches.length || conclude(answersOf(open)) !== 'committed') return",
+    replace: "!answersOf(open).includes('committed')) return",
     also: {
       file: REGISTER,
       find: "        answer === 'committed' || answer === 'committed-unproven',",
