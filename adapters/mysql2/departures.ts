@@ -37,10 +37,11 @@ interface Look {
 
 /**
  * - `hidden`: there, of another user, and whether it is ending is not shown
+ * - `unnamed`: behind a proxy, nobody can tell
  * - `gone`: nothing that it does can be under way, `inMs` from now
  */
 export type Presence =
-  | { readonly kind: 'there' | 'ending' | 'hidden' }
+  | { readonly kind: 'there' | 'ending' | 'hidden' | 'unnamed' }
   | { readonly kind: 'gone'; readonly inMs: number }
 
 export class Departures {
@@ -59,7 +60,8 @@ export class Departures {
    *
    * @param own - throws out of here whatever it throws
    */
-  async of(own: Runner, threadId: number): Promise<Presence> {
+  async of(own: Runner, threadId: number | undefined): Promise<Presence> {
+    if (threadId === undefined) return { kind: 'unnamed' }
     const look = this.#looks.get(own)
     if (look !== undefined && this.#serves(look, threadId)) return this.#goneAt(look.atMs)
     const [connections] = await own.run(sql.CONNECTIONS)

@@ -86,7 +86,7 @@ export interface Settler extends Runner {
   named(xid: Xid): Promise<boolean>
   threadId(): Promise<number>
   /** What is known of a session of this id; `gone` where a session that ends does no harm. */
-  presence(threadId: number): Promise<Presence>
+  presence(threadId: number | undefined): Promise<Presence>
 }
 
 /**
@@ -162,17 +162,17 @@ async function attempt(
   tries: number,
 ): Promise<Step> {
   const { threadId } = parseBqual(xid.bqual)
-  const isKnown = threadId !== undefined && who !== 'stranger'
-  const session = isKnown ? await own.presence(threadId) : GONE
+  const session = who === 'stranger' ? GONE : await own.presence(threadId)
   if (session.kind === 'ending') return waitOn(NOT_ENDED)
   if (session.kind === 'gone' && session.inMs > 0) {
     return { kind: 'wait', forMs: session.inMs, left: true, cause: NOT_ENDED }
   }
   const isTime = tries === (session.kind === 'hidden' ? PATIENCE_HIDDEN : PATIENCE)
+  const mayAsk = session.kind === 'gone' || session.kind === 'unnamed'
   let step = waitOn(NOT_ENDED)
-  if (session.kind === 'gone' || (isTime && who === 'unknown')) {
+  if (mayAsk || (isTime && who === 'unknown')) {
     step = await carryOut(own, xid, decision)
-    if (step.kind === 'answered' && isKnown && session.kind !== 'gone') {
+    if (step.kind === 'answered' && session.kind !== 'gone') {
       return confirmed(step, await own.presence(threadId))
     }
   } else if (isTime && !(await own.listed(xid))) {
@@ -185,10 +185,14 @@ async function attempt(
 
 export const GONE: Presence = { kind: 'gone', inMs: 0 }
 
-/** OK means nothing if the session may have been ending as it was said: what ends does not come back. */
+/**
+ * OK means nothing if the session may have been ending as it was said: what ends does not come back. One
+ * that has no name may always have been: that is for proof to tell.
+ */
 function confirmed(answer: Settlement, { kind }: Presence): Settlement {
   if (kind === 'there') return answer
-  return { kind: 'unknown', cause: new Error('a session of that id was ending meanwhile') }
+  const cause = new Error('the session that prepared the branch may have been ending meanwhile')
+  return { kind: kind === 'unnamed' ? 'absent' : 'unknown', cause }
 }
 
 /** Sends the verb. 1397 for a branch that is listed: it is attached to a session. */

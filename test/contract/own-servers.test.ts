@@ -3,9 +3,10 @@
  * versions, started apart.
  */
 import assert from 'node:assert/strict'
-import { createConnection } from 'mysql2/promise'
+import { createConnection, createPool } from 'mysql2/promise'
 import { Pool } from 'pg'
 import { type BranchEvidence, systemClock, type Xid } from 'unanimous/adapter'
+import { mysql } from 'unanimous/mysql2'
 import { postgres } from 'unanimous/pg'
 import { afterAll, beforeAll, describe, inject, test } from 'vitest'
 import { branchOf, pause, requestOf, sealed } from '../../adapters/contract/harness.ts'
@@ -16,6 +17,7 @@ import {
   startMysqlFamily,
   startPostgres,
 } from '../support/servers/index.ts'
+import { takeLongToEnd } from './mysql-departures.ts'
 import { mysqlHarness, mysqlSession } from './mysql-harness.ts'
 import { pgHarness, pgSession } from './pg-harness.ts'
 
@@ -191,6 +193,46 @@ describe(`traps on ${shared.mysql.flavour} ${shared.mysql.version}, killed with 
       holder.close()
       assert.deepEqual(await ids(other), [9])
     }).run(mysqlHarness(url)))
+
+  test('T11: behind a proxy an OK is left to the marker, and what was lost is done after a restart', async () => {
+    const pool = createPool({ uri: url, connectionLimit: 1, multipleStatements: true })
+    const context = { name: 'shop', clock: systemClock, warn: () => undefined }
+    const participant = mysql(pool, { proxy: true }).create(context)
+    const committed = async (): Promise<readonly number[]> => {
+      const session = await mysqlSession(url)
+      const rows = await ids(session)
+      session.close()
+      return rows
+    }
+    try {
+      await pool.query('DROP TABLE IF EXISTS item')
+      await pool.query('CREATE TABLE item (id int PRIMARY KEY, v int)')
+      await participant.init()
+      await takeLongToEnd('item', (text) => pool.query(text))
+      const branch = participant.branch(requestOf())
+      await branch.handle.query(INSERT)
+      const evidence = evidenceOf(await branch.vote())
+      const recorded = { server: evidence.server, only: false }
+      branch.abandon()
+      await pause(10)
+      const settled = await participant.settle(xidOf(branch), 'commit', recorded)
+      assert.equal(settled.kind, isMariadb ? 'absent' : 'answered')
+      const proof = await participant.prove(xidOf(branch), evidence)
+      const isDone = (await committed()).length === 1
+      assert.equal(proof.kind, isDone ? 'committed' : 'look-again')
+      if (!isDone) {
+        await server.kill()
+        await server.restart()
+        assert.deepEqual(await participant.settle(xidOf(branch), 'commit', recorded), {
+          kind: 'answered',
+        })
+      }
+      assert.deepEqual(await committed(), [1])
+    } finally {
+      await participant.close()
+      await pool.end()
+    }
+  })
 
   test('B: kill -9 after XA PREPARE: listed at the first contact; what was IDLE is gone', () =>
     contract('', async ({ opened, harness }) => {

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { NEEDS_PROCESS } from '../../../adapters/dialect/mysql.ts'
 import { Departures } from '../../../adapters/mysql2/departures.ts'
 import { GONE, settleFrom, type Who } from '../../../adapters/mysql2/settle.ts'
+import type { Xid } from '../../../src/adapter.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
 
 const XID = { gtrid: 'g', bqual: 'shop.7' }
@@ -39,12 +40,12 @@ class Server {
     listed: async () => this.listed,
     named: async () => false,
     threadId: async () => 9,
-    presence: (threadId: number) => this.#departures.of(this.settler, threadId),
+    presence: (threadId: number | undefined) => this.#departures.of(this.settler, threadId),
   }
 
-  settle(who: Who = 'unknown'): ReturnType<typeof settleFrom> {
+  settle(who: Who = 'unknown', xid: Xid = XID): ReturnType<typeof settleFrom> {
     const bound = { name: 'shop', clock: this.clock, answerMs: 1 }
-    return settleFrom((attempt) => attempt(this.settler, who), bound, XID, 'commit')
+    return settleFrom((attempt) => attempt(this.settler, who), bound, xid, 'commit')
   }
 
   get verbs(): readonly string[] {
@@ -210,6 +211,20 @@ describe('a session that is not shown', () => {
     await server.clock.advance(30)
     expect(await settled).toEqual({ kind: 'answered' })
     expect(server.verbs).toEqual([COMMIT])
+  })
+})
+
+describe('a session that has no name, behind a proxy', () => {
+  const xid = { gtrid: 'g', bqual: 'shop' }
+
+  it.each(['preparer', 'unknown'] as const)('leaves an answer to proof (%s)', async (who) => {
+    const server = new Server()
+    expect(await server.settle(who, xid)).toMatchObject({ kind: 'absent' })
+    expect(server.verbs).toEqual(["XA COMMIT 'g','shop',1"])
+  })
+
+  it('is gone with its life of the server', async () => {
+    expect(await new Server().settle('stranger', xid)).toEqual({ kind: 'answered' })
   })
 })
 
