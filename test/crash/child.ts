@@ -73,6 +73,7 @@ const pools = openPools()
 let bank: Coordinator<Bank> | undefined
 let arm: Arm | undefined
 let met = 0
+let settleMs = 0
 const disk = new FaultyDisk()
 let goOn: () => void = () => undefined
 
@@ -114,7 +115,8 @@ function participants({ answerMs }: Limits) {
 }
 
 async function open(log: string, limits: Limits): Promise<void> {
-  const { timeoutMs, settleMs } = limits
+  const { timeoutMs } = limits
+  settleMs = limits.settleMs
   try {
     bank = await Coordinator.open({
       // Read by the log alone: its size is no option of a coordinator.
@@ -150,7 +152,15 @@ async function run(scenario: Scenario | 'plain', id: string): Promise<void> {
       if (!isMet()) await one('plain', each)
     })
   } else await one(scenario, id)
+  if (scenario === 'behind') await settledBehind()
   say({ event: 'done' })
+}
+
+/** So long as a caller that waits would have waited. */
+async function settledBehind(): Promise<void> {
+  const until = performance.now() + settleMs
+  const behind = (): number => bank?.stats().transactions.behind ?? 0
+  while (behind() > 0 && performance.now() < until) await sleep(AGAIN_MS)
 }
 
 /** Waits for the ends of earlier transfers, which are forced up to a second late, and would be the instant. */
@@ -164,30 +174,43 @@ async function one(scenario: Scenario | 'plain', id: string): Promise<void> {
   const place = 1 + (Number(id.slice(id.lastIndexOf('-') + 1)) % PLACES)
   const account = 'insert into transfer (id, account, amount) values ($1, $2, 1)'
   const wallet = 'insert into transfer (id, wallet, amount) values (?, ?, 1)'
-  const heard = await bank
-    .transaction(async (tx) => {
-      if (scenario === 'one accounts') {
-        await tx.accounts.query('insert into one_side values ($1)', [id])
-        return
-      }
-      if (scenario === 'one wallets') {
-        await tx.wallets.query('insert into one_side values (?)', [id])
-        return
-      }
-      await tx.accounts.query(account, [id, place])
-      await tx.accounts.query('update account set balance = balance - 1 where id = $1', [place])
-      await tx.wallets.query(wallet, [id, place])
-      await tx.wallets.query('update wallet set balance = balance + 1 where id = ?', [place])
-      if (scenario === 'abort') throw new Error('changed my mind')
-      if (scenario === 'refusal') await tx.accounts.query('insert into refused values ($1)', [id])
-    })
-    .then(
-      () => ({ answer: 'committed' }),
-      (cause: unknown) => {
-        if (!(cause instanceof TransactionError)) return { answer: String(cause) }
-        return { answer: cause.outcome, code: cause.code }
+  const pay = 'update account set balance = balance - 1 where id = $1'
+  const earn = 'update wallet set balance = balance + 1 where id = ?'
+  const inAdvance = (bank: Coordinator<Bank>) =>
+    bank.execute([
+      { on: 'accounts', text: account, values: [id, place] },
+      { on: 'accounts', text: pay, values: [place] },
+      { on: 'wallets', text: wallet, values: [id, place] },
+      { on: 'wallets', text: earn, values: [place] },
+    ])
+  const inCallback = (bank: Coordinator<Bank>) =>
+    bank.transaction(
+      async (tx) => {
+        if (scenario === 'one accounts') {
+          await tx.accounts.query('insert into one_side values ($1)', [id])
+          return
+        }
+        if (scenario === 'one wallets') {
+          await tx.wallets.query('insert into one_side values (?)', [id])
+          return
+        }
+        await tx.accounts.query(account, [id, place])
+        await tx.accounts.query(pay, [place])
+        await tx.wallets.query(wallet, [id, place])
+        await tx.wallets.query(earn, [place])
+        if (scenario === 'abort') throw new Error('changed my mind')
+        if (scenario === 'refusal') await tx.accounts.query('insert into refused values ($1)', [id])
       },
+      scenario === 'behind' ? { settle: 'behind' } : {},
     )
+  const asked = scenario === 'in advance' ? inAdvance(bank) : inCallback(bank)
+  const heard = await asked.then(
+    () => ({ answer: 'committed' }),
+    (cause: unknown) => {
+      if (!(cause instanceof TransactionError)) return { answer: String(cause) }
+      return { answer: cause.outcome, code: cause.code }
+    },
+  )
   say({ event: 'answer', id, ...heard })
 }
 

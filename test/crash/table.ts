@@ -64,6 +64,10 @@ export const SCENARIOS = [
   'recover abort',
   /** A segment of the log is full: transfer by transfer, until it rolls. */
   'roll',
+  /** The same as `commit`, its statements given in advance. */
+  'in advance',
+  /** The same as `commit`, settled behind its caller's answer, which marker tables forbid. */
+  'behind',
   /** Twelve transfers at a time, whose records share batches; the fault comes in the middle. */
   'many',
 ] as const
@@ -122,25 +126,32 @@ interface Row {
   readonly letters: string
 }
 
+//                                            killed C  killed  frozen  cut  disk
+const COMMIT: readonly Row[] = [
+  { point: 'begin:done', /*                */ letters: 'R  EE  RR  EE  Ce' },
+  { point: 'prepare:before', /*            */ letters: 'R  RR  RR  RR  Ce' },
+  // Which branch voted first is not known.
+  { point: 'prepare:after-first', /*       */ letters: 'R  EE  EE  EE  Ce' },
+  { point: 'prepare:after-all', /*         */ letters: 'R  CC  CC  CC  Ce' },
+  { point: 'decide:before', /*             */ letters: 'R  CC  CC  CC  Ce' },
+  { point: 'log:before-write', /*          */ letters: 'R  CC  CC  CC  Ce' },
+  // Written and not synced: a killed process loses nothing of it, a power failure might.
+  { point: 'log:after-write', /*           */ letters: 'E  CC  CC  CC  Ce' },
+  { point: 'log:after-sync', /*            */ letters: 'C  CC  CC  CC  Cc' },
+  { point: 'decide:after', /*              */ letters: 'C  CC  CC  CC  Cc' },
+  { point: 'commit:before', /*             */ letters: 'C  CC  CC  CC  Cc' },
+  { point: 'commit:after-first', /*        */ letters: 'C  Ch  CC  CC  Cc' },
+  { point: 'commit:before-answered', /*    */ letters: 'C  Ch  CC  CC  Cc' },
+  { point: 'commit:after-all', /*          */ letters: 'C  CC  CC  CC  Cc' },
+]
+const VOTED: readonly Failpoint[] = ['prepare:after-first', 'prepare:after-all', 'decide:before']
+const DECIDED: readonly Failpoint[] = ['decide:after', 'commit:before', 'commit:after-first']
+const among = (points: readonly Failpoint[]) => COMMIT.filter(({ point }) => points.includes(point))
+
 const POINTS: Readonly<Record<Scenario, readonly Row[]>> = {
-  //                                            killed C  killed  frozen  cut  disk
-  commit: [
-    { point: 'begin:done', /*                */ letters: 'R  EE  RR  EE  Ce' },
-    { point: 'prepare:before', /*            */ letters: 'R  RR  RR  RR  Ce' },
-    // Which branch voted first is not known.
-    { point: 'prepare:after-first', /*       */ letters: 'R  EE  EE  EE  Ce' },
-    { point: 'prepare:after-all', /*         */ letters: 'R  CC  CC  CC  Ce' },
-    { point: 'decide:before', /*             */ letters: 'R  CC  CC  CC  Ce' },
-    { point: 'log:before-write', /*          */ letters: 'R  CC  CC  CC  Ce' },
-    // Written and not synced: a killed process loses nothing of it, a power failure might.
-    { point: 'log:after-write', /*           */ letters: 'E  CC  CC  CC  Ce' },
-    { point: 'log:after-sync', /*            */ letters: 'C  CC  CC  CC  Cc' },
-    { point: 'decide:after', /*              */ letters: 'C  CC  CC  CC  Cc' },
-    { point: 'commit:before', /*             */ letters: 'C  CC  CC  CC  Cc' },
-    { point: 'commit:after-first', /*        */ letters: 'C  Ch  CC  CC  Cc' },
-    { point: 'commit:before-answered', /*    */ letters: 'C  Ch  CC  CC  Cc' },
-    { point: 'commit:after-all', /*          */ letters: 'C  CC  CC  CC  Cc' },
-  ],
+  commit: COMMIT,
+  'in advance': among([...VOTED, ...DECIDED]),
+  behind: among([...DECIDED, 'commit:before-answered', 'commit:after-all']),
   first: [{ point: 'prepare:before', /*      */ letters: 'R  RR  RR  RR  Ce' }],
   end: [
     { point: 'log:before-write', nth: 2, /*  */ letters: 'C  CC  CC  CC  Cc' },
@@ -248,29 +259,36 @@ function oneWork(side: Side): readonly WireRow[] {
   ]
 }
 
+const VOTE: WireRow = { message: 'vote', sides: SIDES, cut: 'RRRR', server: 'RR', frozen: 'RE' }
+const COMMITS: readonly WireRow[] = [
+  { message: 'commit', sides: ['accounts'], cut: 'CCCC', server: 'CC', frozen: 'CC' },
+  {
+    message: 'commit',
+    sides: ['wallets'],
+    cut: 'CCCC',
+    server: 'CC',
+    frozen: 'CC',
+    markers: true,
+  },
+  {
+    message: 'commit',
+    sides: ['wallets'],
+    cut: 'CCCC',
+    server: 'Ch',
+    frozen: 'CC',
+    markers: false,
+  },
+]
+
 const WIRE: Readonly<Record<Scenario, readonly WireRow[]>> = {
   commit: [
     { message: 'begin', sides: SIDES, cut: 'RRRR', server: 'RR', frozen: 'RR' },
     { message: 'work', sides: SIDES, cut: 'RRRR', server: 'RR', frozen: 'RR' },
-    { message: 'vote', sides: SIDES, cut: 'RRRR', server: 'RR', frozen: 'RE' },
-    { message: 'commit', sides: ['accounts'], cut: 'CCCC', server: 'CC', frozen: 'CC' },
-    {
-      message: 'commit',
-      sides: ['wallets'],
-      cut: 'CCCC',
-      server: 'CC',
-      frozen: 'CC',
-      markers: true,
-    },
-    {
-      message: 'commit',
-      sides: ['wallets'],
-      cut: 'CCCC',
-      server: 'Ch',
-      frozen: 'CC',
-      markers: false,
-    },
+    VOTE,
+    ...COMMITS,
   ],
+  'in advance': [VOTE],
+  behind: COMMITS,
   first: [
     {
       message: 'announce',
@@ -311,23 +329,7 @@ const WIRE: Readonly<Record<Scenario, readonly WireRow[]>> = {
   ],
   'recover commit': [
     { message: 'list', sides: SIDES, cut: 'CCCC', server: 'CC', frozen: 'CC' },
-    { message: 'commit', sides: ['accounts'], cut: 'CCCC', server: 'CC', frozen: 'CC' },
-    {
-      message: 'commit',
-      sides: ['wallets'],
-      cut: 'CCCC',
-      server: 'CC',
-      frozen: 'CC',
-      markers: true,
-    },
-    {
-      message: 'commit',
-      sides: ['wallets'],
-      cut: 'CCCC',
-      server: 'Ch',
-      frozen: 'CC',
-      markers: false,
-    },
+    ...COMMITS,
   ],
   'recover abort': [
     { message: 'list', sides: SIDES, cut: 'RRRR', server: 'RR', frozen: 'RR' },
@@ -340,7 +342,7 @@ const WIRE: Readonly<Record<Scenario, readonly WireRow[]>> = {
 /** Every case of the matrix, in the order of the table. */
 export function allCases(): readonly Case[] {
   return SCENARIOS.flatMap((scenario) =>
-    [true, false].flatMap((markers) => [
+    (scenario === 'behind' ? [false] : [true, false]).flatMap((markers) => [
       ...POINTS[scenario].flatMap((row) => pointCases(scenario, markers, row)),
       ...WIRE[scenario].flatMap((row) => wireCases(scenario, markers, row)),
     ]),
