@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { type Branch, errorOf, systemClock } from '../../src/adapter.ts'
 import { branchOf, type OpenOptions, pause, sealed } from './harness.ts'
-import { type ContractCase, contract, INSERT, ids, listed, type Stage, xidOf } from './stage.ts'
+import { besideLock, type ContractCase, contract, INSERT, ids, listed, xidOf } from './stage.ts'
 
 /** A client that died is noticed after more than a second, a statement that waits after many. */
 const AT_ONCE_MS = 900
@@ -23,14 +23,6 @@ async function rolledBackUnder(
   const tookMs = systemClock.monotonic() - startedAt
   assert.ok(tookMs < AT_ONCE_MS, `rolled back after ${tookMs} ms`)
   return ended
-}
-
-async function lockRow({ other, harness }: Stage): Promise<() => void> {
-  await other.run('INSERT INTO item VALUES (5, 5)')
-  const holder = await harness.session()
-  await holder.run('BEGIN')
-  await holder.run('UPDATE item SET v = 6 WHERE id = 5')
-  return () => holder.close()
 }
 
 const ONE: OpenOptions = { poolSize: 1 }
@@ -58,41 +50,44 @@ export const deadlines: readonly ContractCase[] = [
   ),
   contract(
     'T4: cancels a statement that waits for a lock, and its own locks go at once',
-    async (stage) => {
-      const { opened, other } = stage
-      const unlock = await lockRow(stage)
-      const branch = branchOf(opened)
-      await opened.run(branch, INSERT)
-      const waiting = opened.run(branch, 'UPDATE item SET v = 7 WHERE id = 5')
-      const heard = await rolledBackUnder(branch, waiting)
-      assert.ok(heard instanceof Error)
-      assert.match(heard.message, /sealed/)
-      await other.run(INSERT)
-      assert.deepEqual([opened.pool().total, opened.pool().idle], [1, 1])
-      unlock()
-    },
+    (stage) =>
+      besideLock(stage, async () => {
+        const { opened, other } = stage
+        const branch = branchOf(opened)
+        await opened.run(branch, INSERT)
+        const waiting = opened.run(branch, 'UPDATE item SET v = 7 WHERE id = 5')
+        const heard = await rolledBackUnder(branch, waiting)
+        assert.ok(heard instanceof Error)
+        assert.match(heard.message, /sealed/)
+        await other.run(INSERT)
+        assert.deepEqual([opened.pool().total, opened.pool().idle], [1, 1])
+      }),
     ONE,
   ),
   contract(
     'T4: a PREPARE that is queued behind a lock is fenced, and never appears',
     async ({ opened, other, harness }) => {
       const holder = await harness.session()
-      const branch = branchOf(opened)
-      await opened.run(branch, INSERT)
-      await harness.lockMarkers(holder)
-      const voting = branch.vote()
-      await pause(200)
-      const startedAt = systemClock.monotonic()
-      assert.deepEqual(await branch.rollback(), { kind: 'answered' })
-      assert.equal((await voting).kind, 'unknown')
-      await other.run('INSERT INTO item VALUES (1, 9)')
-      const tookMs = systemClock.monotonic() - startedAt
-      assert.ok(tookMs < AT_ONCE_MS, `its locks were there for ${tookMs} ms`)
-      holder.close()
-      await pause(1_500)
-      assert.equal(await listed(opened, branch), false)
-      assert.equal((await opened.participant.settle(xidOf(branch), 'abort')).kind, 'absent')
-      assert.deepEqual(await ids(other), [1])
+      try {
+        const branch = branchOf(opened)
+        await opened.run(branch, INSERT)
+        await harness.lockMarkers(holder)
+        const voting = branch.vote()
+        await pause(200)
+        const startedAt = systemClock.monotonic()
+        assert.deepEqual(await branch.rollback(), { kind: 'answered' })
+        assert.equal((await voting).kind, 'unknown')
+        await other.run('INSERT INTO item VALUES (1, 9)')
+        const tookMs = systemClock.monotonic() - startedAt
+        assert.ok(tookMs < AT_ONCE_MS, `its locks were there for ${tookMs} ms`)
+        holder.close()
+        await pause(1_500)
+        assert.equal(await listed(opened, branch), false)
+        assert.equal((await opened.participant.settle(xidOf(branch), 'abort')).kind, 'absent')
+        assert.deepEqual(await ids(other), [1])
+      } finally {
+        holder.close()
+      }
     },
     { markers: true, merges: true },
   ),
@@ -135,21 +130,21 @@ export const deadlines: readonly ContractCase[] = [
       async (stage) => {
         const { opened, other, harness } = stage
         const before = await opened.leak(harness.lockWaits)
-        const unlock = await lockRow(stage)
-        const startedAt = systemClock.monotonic()
-        const branch = branchOf(opened)
-        await opened.run(branch, INSERT)
-        const cause: unknown = await opened
-          .run(branch, 'UPDATE item SET v = 7 WHERE id = 5')
-          .then(() => assert.fail('it waited for nothing'))
-          .catch((error: unknown) => error)
-        const tookMs = systemClock.monotonic() - startedAt
-        assert.ok(tookMs > 650 && tookMs < 4_000, `waited ${tookMs} ms`)
-        assert.equal(opened.participant.isTransient(cause), true)
-        const refusal = branch.seal(sealed)
-        assert.deepEqual([refusal?.code, refusal?.retryable], ['STATEMENT_FAILED', true])
-        assert.deepEqual(await branch.rollback(), { kind: 'answered' })
-        unlock()
+        await besideLock(stage, async () => {
+          const startedAt = systemClock.monotonic()
+          const branch = branchOf(opened)
+          await opened.run(branch, INSERT)
+          const cause: unknown = await opened
+            .run(branch, 'UPDATE item SET v = 7 WHERE id = 5')
+            .then(() => assert.fail('it waited for nothing'))
+            .catch((error: unknown) => error)
+          const tookMs = systemClock.monotonic() - startedAt
+          assert.ok(tookMs > 650 && tookMs < 4_000, `waited ${tookMs} ms`)
+          assert.equal(opened.participant.isTransient(cause), true)
+          const refusal = branch.seal(sealed)
+          assert.deepEqual([refusal?.code, refusal?.retryable], ['STATEMENT_FAILED', true])
+          assert.deepEqual(await branch.rollback(), { kind: 'answered' })
+        })
         assert.deepEqual(await opened.leak(harness.lockWaits), before, 'after a roll-back')
         for (const end of ['vote', 'one phase'] as const) {
           const next = branchOf(opened)

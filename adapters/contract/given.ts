@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { type Branch, type GiveWhen, type Refusal, systemClock } from '../../src/adapter.ts'
 import { branchOf, eventually, type OpenOptions, pause, sealed } from './harness.ts'
 import {
+  besideLock,
   type ContractCase,
   contract,
   evidenceOf,
@@ -43,22 +44,6 @@ const give = (branch: Branch, texts: readonly string[], when: GiveWhen) =>
     texts.map((text) => ({ text })),
     when,
   )
-
-/** Runs beside somebody who has changed a row and not committed, until `unlock` is called. */
-async function besideLock(
-  { other, harness }: Stage,
-  run: (unlock: () => void) => Promise<void>,
-): Promise<void> {
-  await other.run('INSERT INTO item VALUES (5, 5)')
-  const holder = await harness.session()
-  try {
-    await holder.run('BEGIN')
-    await holder.run('UPDATE item SET v = 6 WHERE id = 5')
-    await run(() => holder.close())
-  } finally {
-    holder.close()
-  }
-}
 
 const votes: readonly ContractCase[] = [
   ...everyWay('runs with the vote, and answers in order', async ({ opened, other, harness }) => {

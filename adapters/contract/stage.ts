@@ -94,3 +94,19 @@ export async function listed(opened: Opened, branch: Branch): Promise<boolean> {
 }
 
 export const INSERT: string = 'INSERT INTO item VALUES (1, 1)'
+
+/** Runs beside somebody who has changed a row and not committed, until `unlock` is called. */
+export async function besideLock(
+  { other, harness }: Stage,
+  run: (unlock: () => void) => Promise<void>,
+): Promise<void> {
+  await other.run('INSERT INTO item VALUES (5, 5)')
+  const holder = await harness.session()
+  try {
+    await holder.run('BEGIN')
+    await holder.run('UPDATE item SET v = 6 WHERE id = 5')
+    await run(() => holder.close())
+  } finally {
+    holder.close()
+  }
+}
