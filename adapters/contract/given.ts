@@ -301,6 +301,28 @@ const waits: readonly ContractCase[] = [
       }),
     { poolSize: 1 },
   ),
+  ...[VOTE, 'now' as const].map((when) =>
+    merged(
+      `given in advance keeps nobody for ever when its answer is lost on a connection that stays open (${when})`,
+      async ({ opened, other }) => {
+        const branch = branchOf(opened)
+        const never = new Promise<'pass'>(() => undefined)
+        opened.proxy.halt({ text: 'VALUES (1, 1)', when: 'answered', act: () => never })
+        const startedAt = systemClock.monotonic()
+        if (when === 'now') await assert.rejects(give(branch, [INSERT], when))
+        else {
+          await give(branch, [INSERT], when)
+          assert.equal((await branch.vote()).kind, 'unknown')
+        }
+        const tookMs = systemClock.monotonic() - startedAt
+        assert.ok(tookMs > 700 && tookMs < 4_000, `gave up after ${tookMs} ms`)
+        assert.deepEqual(await branch.rollback(), { kind: 'answered' })
+        assert.equal(await listed(opened, branch), false)
+        assert.deepEqual(await ids(other), [])
+      },
+      { answerMs: 400 },
+    ),
+  ),
   merged('given in advance is refused when its connection dies while it runs now', (stage) =>
     besideLock(stage, async () => {
       const { opened, other } = stage

@@ -289,3 +289,8 @@ function table(schema: string | undefined, which: string = MARKER_TABLE): string
   const name = identifier(which)
   return schema === undefined ? name : `${identifier(schema)}.${name}`
 }
+
+/** What a session is doing. */
+export function command(threadId: number): string {
+  return `SELECT COMMAND AS command FROM information_schema.PROCESSLIST WHERE ID = ${threadId}`
+}

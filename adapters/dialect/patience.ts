@@ -3,7 +3,7 @@
  * participant all have the same time, so they are overdue in the order in which they were asked: one
  * timer, for the oldest, is enough, and is seldom set.
  */
-import { type Clock, errorOf, type Timer } from '../../src/adapter.ts'
+import { type Clock, errorOf, LATE, type Timer, within } from '../../src/adapter.ts'
 import type { Done } from './waiting.ts'
 
 /** In the order of asking, a ring. Whoever leaves it lets go of the others: one that is old keeps no young ones. */
@@ -59,6 +59,22 @@ export class Patience {
         else reject(errorOf(cause))
       })
     })
+  }
+
+  /**
+   * For what may take its time. It is waited for until the server has done with it, and its answer is not
+   * there: that was lost, or it never arrived.
+   *
+   * @param isDone - whether the server is seen to do nothing for the session
+   */
+  async askLong<T>(isDone: () => Promise<boolean>, asked: Promise<T>): Promise<T> {
+    for (let done = false; ; ) {
+      const answer = await within(this.#clock, this.#limitMs, asked)
+      if (answer !== LATE) return answer
+      // What it answered may have been on its way at the look before.
+      if (done) throw new Error(`no answer within ${this.#limitMs} ms, and the session is idle`)
+      done = await isDone().catch(() => false)
+    }
   }
 
   readonly #look = (): void => {

@@ -108,6 +108,14 @@ export function interrupt(
   FROM pg_catalog.pg_stat_activity WHERE pid = ${Number(pid)}`
 }
 
+/** What a backend is doing, or `other` when it is not the one that is meant; `hidden` as in {@link interrupt}. */
+export function activity(backend: { readonly pid: string; readonly backendAt: string }): string {
+  const same = `${micros('backend_start')} = ${literal(backend.backendAt)}`
+  return `SELECT CASE WHEN backend_start IS NULL THEN 'hidden' WHEN ${same}
+  THEN state ELSE 'other' END AS answer
+  FROM pg_catalog.pg_stat_activity WHERE pid = ${Number(backend.pid)}`
+}
+
 export const COMMIT = 'COMMIT'
 export const ROLLBACK = 'ROLLBACK'
 const PREPARE = 'PREPARE TRANSACTION'

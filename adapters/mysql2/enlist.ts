@@ -63,6 +63,8 @@ export interface MysqlHome {
   identify(session: Session): Promise<Physical>
   /** Cancels what a branch's session runs, or ends it, from the participant's own connection. */
   interrupt(physical: Physical, how: 'cancel' | 'terminate'): Promise<Interrupted>
+  /** Whether a branch's session is seen, from there, to do nothing for it. */
+  isDone(physical: Physical): Promise<boolean>
   settle(xid: Xid, decision: Decision): Promise<Settlement>
   /** What was learned at first contact may be out of date. */
   forgetContact(): void
@@ -119,6 +121,7 @@ export async function enlist(
     const physical = home.known(session) ?? (await inTime(home, home.identify(session)))
     const xid = { gtrid: request.gtrid, bqual: formatBqual(home.name, physical.threadId) }
     openWith(session, physical, sql.begin(xid, request.isolation, request.readOnly))
+    session.watchedBy(() => home.isDone(physical))
     // It may be open at one end only by now, and a statement of the application may take its time.
     if (home.clock.monotonic() - physical.heardMs > home.answerMs) await session.begin()
     enlistment.ready({ xid, physical })

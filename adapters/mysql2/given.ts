@@ -73,13 +73,13 @@ export class Given extends GivenStatements<Answer> {
     const opening = session.opening ?? []
     session.said()
     try {
-      await this.#send(session, opening, texts, verbs)
+      await session.long(this.#send(session, opening, texts, verbs))
     } catch (cause) {
       if (!(cause instanceof NotBegun)) throw cause
       // XA START was refused, and so nothing was run: what is in its way may have a remedy.
       session.said(opening)
       await begun(session)
-      await this.#send(session, [], texts, verbs)
+      await session.long(this.#send(session, [], texts, verbs))
     }
   }
 
@@ -124,14 +124,13 @@ export class Given extends GivenStatements<Answer> {
     if (session.opening !== undefined) await begun(session)
     const answers: Answer[] = []
     for (const { text, values } of this.statements) {
-      answers.push(
-        await new Promise((resolve, reject) => {
-          ask(session.connection, { sql: text, values }, (cause, rows, fields) => {
-            if (cause === null || cause === undefined) resolve([rows, fields])
-            else reject(asMysqlError(cause) === undefined ? errorOf(cause) : failed(cause))
-          })
-        }),
-      )
+      const asked = new Promise<Answer>((resolve, reject) => {
+        ask(session.connection, { sql: text, values }, (cause, rows, fields) => {
+          if (cause === null || cause === undefined) resolve([rows, fields])
+          else reject(asMysqlError(cause) === undefined ? errorOf(cause) : failed(cause))
+        })
+      })
+      answers.push(await session.long(asked))
     }
     this.answered(answers)
   }

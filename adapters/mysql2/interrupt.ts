@@ -30,3 +30,18 @@ export async function interrupt(
     return error.errno === NO_SUCH_THREAD ? 'gone' : 'unseen'
   }
 }
+
+/**
+ * Whether the session is seen to do nothing. One that is not listed may be hidden from us, and then works.
+ */
+export async function isDone(
+  own: OwnConnection,
+  known: ServerIdentity | undefined,
+  { server, threadId }: Physical,
+): Promise<boolean> {
+  if (known === undefined || threadId === undefined) return false
+  const life = lifeOf(known, server)
+  if (life !== 'same') return life === 'restarted'
+  const [row] = await own.run(sql.command(threadId))
+  return row?.['command'] === 'Sleep'
+}

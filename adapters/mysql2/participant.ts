@@ -49,7 +49,7 @@ import {
 } from './driver-types.ts'
 import type { MysqlHome, Physical } from './enlist.ts'
 import { holds } from './holds.ts'
-import { interrupt } from './interrupt.ts'
+import { interrupt, isDone } from './interrupt.ts'
 import { glanceAtMysql, lookAtMysql, type MysqlLearned } from './look.ts'
 import type { Session } from './pool.ts'
 import { identify, identityIn, isListed, lifeOf, list, prove, proveOnePhase } from './prove.ts'
@@ -155,6 +155,13 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
     return this.#lane.use(async (own) => {
       const { identity } = await this.#contact.on(own)
       return interrupt(own, identity, physical, how)
+    })
+  }
+
+  isDone(physical: Physical): Promise<boolean> {
+    return this.#lane.use(async (own) => {
+      const { identity } = await this.#contact.on(own)
+      return isDone(own, identity, physical)
     })
   }
 

@@ -46,6 +46,7 @@ export class Session {
   #lost: Error | undefined
   #gone = false
   #whenGone: () => void = () => undefined
+  #isDone: (() => Promise<boolean>) | undefined
   #owed: string | undefined
   #opening: readonly string[] | undefined
   #flavour: sql.Flavour | undefined
@@ -134,6 +135,16 @@ export class Session {
       this.destroy(errorOf(cause))
       throw cause
     }
+  }
+
+  /** Sets how it is seen that the server does nothing for this session. */
+  watchedBy(isDone: () => Promise<boolean>): void {
+    this.#isDone = isDone
+  }
+
+  /** For what takes its time, and was sent: waits for it, and not for what the server has done with. */
+  long<T>(asked: Promise<T>): Promise<T> {
+    return this.#isDone === undefined ? asked : this.#patience.askLong(this.#isDone, asked)
   }
 
   /** Called when the connection has been given back, or closed. */

@@ -68,6 +68,8 @@ export interface PgHome {
   identify(session: Session): Promise<Physical>
   /** Cancels what a branch's backend runs, or ends it, from the participant's own connection. */
   interrupt(backend: Backend, how: 'cancel' | 'terminate'): Promise<Interrupted>
+  /** Whether a branch's backend is seen, from there, to do nothing for it. */
+  isDone(backend: Backend): Promise<boolean>
   settle(xid: Xid, decision: Decision): Promise<Settlement>
   /** Whether the participant's own connection is one of the server itself. */
   leadsPastPooler(): boolean
@@ -133,6 +135,7 @@ export async function enlist(
     const { backend, heardMs } = physical
     if (backend === undefined) enlistment.ready(await beginPooled(session, physical))
     else {
+      session.watchedBy(() => home.isDone(backend))
       // It may be open at one end only by now, and a statement of the application may take its time.
       if (home.clock.monotonic() - heardMs > home.answerMs) await session.begin()
       enlistment.ready({ physical, pooled: false, backend })

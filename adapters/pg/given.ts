@@ -162,7 +162,7 @@ export class Given extends GivenStatements<PgResult> {
     }
     const opening = session.opening === undefined ? [] : session.takeOpening()
     const text = this.statements.map((statement) => statement.text).join('; ')
-    return this.#send(session, classOf(Query), { text, opening, given, verbs })
+    return session.long(this.#send(session, classOf(Query), { text, opening, given, verbs }))
   }
 
   #send(session: Session, Query: GivenQueryClass, packet: Packet): Promise<readonly PgResult[]> {
@@ -193,7 +193,7 @@ export class Given extends GivenStatements<PgResult> {
     const answers: PgResult[] = []
     for (const { text, values } of this.statements) {
       try {
-        answers.push((await session.client.query(text, values)) as PgResult)
+        answers.push((await session.long(session.client.query(text, values))) as PgResult)
       } catch (cause) {
         throw failedAt(cause)
       }

@@ -51,3 +51,9 @@ export async function interrupt(
       return 'unseen'
   }
 }
+
+/** Whether the backend is seen to do nothing for the session, or to be gone. */
+export async function isDone(own: OwnConnection, backend: Backend): Promise<boolean> {
+  const [row] = await own.rows(sql.activity(backend))
+  return row === undefined || /^(?:idle|other)/.test(String(row['answer']))
+}

@@ -40,7 +40,7 @@ import { type OwnConnection, ownConnections } from './connections.ts'
 import type { PgHandle, PgOwnClient, PgPool } from './driver-types.ts'
 import type { Backend, PgHome, Physical } from './enlist.ts'
 import { holds } from './holds.ts'
-import { interrupt, physicalIn } from './interrupt.ts'
+import { interrupt, isDone, physicalIn } from './interrupt.ts'
 import { glanceAtPostgres, lookAtPostgres, type PgLearned } from './look.ts'
 import type { Session } from './pool.ts'
 import { lifeOf, list, prove, proveOnePhase, readIdentity } from './prove.ts'
@@ -137,6 +137,10 @@ export class PgParticipant<P extends PgPool = PgPool> implements Participant<PgH
 
   interrupt(backend: Backend, how: 'cancel' | 'terminate'): Promise<Interrupted> {
     return this.#lane.use((own) => interrupt(own, backend, how))
+  }
+
+  isDone(backend: Backend): Promise<boolean> {
+    return this.#lane.use((own) => isDone(own, backend))
   }
 
   branch(request: BranchRequest): Branch<PgHandle> {

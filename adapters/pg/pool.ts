@@ -29,6 +29,7 @@ export class Session {
   #lost: Error | undefined
   #gone = false
   #whenGone: () => void = () => undefined
+  #isDone: (() => Promise<boolean>) | undefined
   #opening: readonly string[] | undefined
   readonly #onError = (cause: Error): void => {
     this.#lost ??= cause
@@ -127,6 +128,16 @@ export class Session {
     if (this.#gone) throw new Error('the connection has gone back to the pool')
     const client: { query(query: object): unknown } = this.client
     client.query(query)
+  }
+
+  /** Sets how it is seen that the server does nothing for this session. */
+  watchedBy(isDone: () => Promise<boolean>): void {
+    this.#isDone = isDone
+  }
+
+  /** For what takes its time, and was sent: waits for it, and not for what the server has done with. */
+  long<T>(asked: Promise<T>): Promise<T> {
+    return this.#isDone === undefined ? asked : this.#patience.askLong(this.#isDone, asked)
   }
 
   /** Called when the connection has been given back, or closed. */
