@@ -247,6 +247,32 @@ describe('PgBouncer, pool_mode = transaction', async () => {
     expect(rows.filter(({ branch, name }) => branch !== '' || name === 'leaky')).toEqual([])
   })
 
+  it('statements given in advance commit in both, or leave nothing', async () => {
+    const [before = 0, others = 0] = await bank.balances()
+    const pay = {
+      on: 'ledger',
+      text: 'update account set balance = balance - $1 where id = 1 returning balance',
+      values: [1],
+    } as const
+    const earn = {
+      on: 'shop',
+      text: 'update wallet set balance = balance + ? where id = 1',
+      values: [1],
+    } as const
+    const told = await Promise.all(
+      Array.from({ length: 12 }, () => bank.coordinator.execute([pay, earn])),
+    )
+    const seen = told.map(([{ rows }]) => Number((rows[0] as { balance: number }).balance))
+    expect(new Set(seen).size, 'each saw a balance of its own').toBe(12)
+    const fails = { on: 'ledger', text: 'select 1 / 0' } as const
+    await expect(bank.coordinator.execute([pay, earn, fails])).rejects.toMatchObject({
+      code: 'STATEMENT_FAILED',
+      outcome: 'rolled-back',
+    })
+    expect(await bank.balances()).toEqual([before - 12, others + 12])
+    expect(await prepared(bank)).toBe(0)
+  })
+
   it('a pool as large as its own: those that wait end at their deadline, the sums hold', async () => {
     const crowded = await openBank({
       ledger: { connectionString: bouncer.url, max: 2 * BOUNCER_POOL_SIZE },
