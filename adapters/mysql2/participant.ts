@@ -195,13 +195,13 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
     let sent = false
     const reach = (attempt: (own: Settler, who: Who) => Promise<Step>): Promise<Step> =>
       this.#lane.use(async (own) => {
-        const { flavour, identity } = await this.#contact.on(own)
+        const { flavour, identity, markerSchema } = await this.#contact.on(own)
         // Behind a proxy a connection may lead elsewhere by now.
         const here = recorded?.only === true ? await identify(own, flavour) : identity
         const life = here && recorded && lifeOf(here, recorded.server)
         if (recorded?.only === true && life === 'other-server') return OTHER_SERVER
         sent = true
-        return attempt(this.#settler(own, flavour), whoIs(life))
+        return attempt(this.#settler(own, flavour, markerSchema !== undefined), whoIs(life))
       })
     try {
       return await settleFrom(reach, this, xid, decision)
@@ -298,14 +298,16 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
     return lookAtMysql(own, { clock: this.clock, pool, markerSchema, proxy, allow })
   }
 
-  #settler(own: OwnConnection, flavour: sql.Flavour): Settler {
+  #settler(own: OwnConnection, flavour: sql.Flavour, provable: boolean): Settler {
+    // Where nothing can be told of a session, nor proven without it, its answer stands.
+    const isMoot = (threadId: number | undefined): boolean =>
+      flavour === 'MySQL' || (threadId === undefined && !provable)
     return {
       run: (text) => own.run(text),
       listed: async (xid) => isListed(await list(own, flavour), xid),
       named: async ({ gtrid }) => (await naming(own, gtrid)).length > 0,
       threadId: async () => Number((await own.run(sql.SERVER))[0]?.['thread_id']),
-      presence: async (threadId) =>
-        flavour === 'MySQL' ? GONE : this.#departures.of(own, threadId),
+      presence: async (threadId) => (isMoot(threadId) ? GONE : this.#departures.of(own, threadId)),
     }
   }
 

@@ -173,7 +173,7 @@ async function attempt(
   if (mayAsk || (isTime && who === 'unknown')) {
     step = await carryOut(own, xid, decision)
     if (step.kind === 'answered' && session.kind !== 'gone') {
-      return confirmed(step, await own.presence(threadId))
+      return confirmed(step, decision, await own.presence(threadId))
     }
   } else if (isTime && !(await own.listed(xid))) {
     return { kind: 'absent', cause: new Error('the branch is not listed') }
@@ -187,12 +187,14 @@ export const GONE: Presence = { kind: 'gone', inMs: 0 }
 
 /**
  * OK means nothing if the session may have been ending as it was said: what ends does not come back. One
- * that has no name may always have been: that is for proof to tell.
+ * that has no name may always have been: a commit is for proof to tell; a branch that was not rolled back
+ * is listed again, and found by a sweep.
  */
-function confirmed(answer: Settlement, { kind }: Presence): Settlement {
-  if (kind === 'there') return answer
+function confirmed(answer: Settlement, decision: Decision, { kind }: Presence): Settlement {
+  const isNamed = kind !== 'unnamed'
+  if (isNamed ? kind === 'there' : decision === 'abort') return answer
   const cause = new Error('the session that prepared the branch may have been ending meanwhile')
-  return { kind: kind === 'unnamed' ? 'absent' : 'unknown', cause }
+  return { kind: isNamed ? 'unknown' : 'absent', cause }
 }
 
 /** Sends the verb. 1397 for a branch that is listed: it is attached to a session. */

@@ -408,7 +408,8 @@ describe(`traps on ${shared.mysql.flavour} ${shared.mysql.version}, killed with 
       await server.kill()
       careless.destroy()
       await server.restart()
-      const settled = await opened.participant.settle({ gtrid, bqual }, 'commit')
+      const recorded = { server: { server: '', startedAtMs: 0 }, only: false }
+      const settled = await opened.participant.settle({ gtrid, bqual }, 'commit', recorded)
       assert.equal(settled.kind, isMariadb ? 'answered' : 'absent')
       const again = await mysqlSession(url)
       assert.deepEqual(await ids(again), [1])

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { NEEDS_PROCESS } from '../../../adapters/dialect/mysql.ts'
 import { Departures } from '../../../adapters/mysql2/departures.ts'
 import { GONE, settleFrom, type Who } from '../../../adapters/mysql2/settle.ts'
-import type { Xid } from '../../../src/adapter.ts'
+import type { Decision, Xid } from '../../../src/adapter.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
 
 const XID = { gtrid: 'g', bqual: 'shop.7' }
@@ -43,9 +43,13 @@ class Server {
     presence: (threadId: number | undefined) => this.#departures.of(this.settler, threadId),
   }
 
-  settle(who: Who = 'unknown', xid: Xid = XID): ReturnType<typeof settleFrom> {
+  settle(
+    who: Who = 'unknown',
+    xid: Xid = XID,
+    decision: Decision = 'commit',
+  ): ReturnType<typeof settleFrom> {
     const bound = { name: 'shop', clock: this.clock, answerMs: 1 }
-    return settleFrom((attempt) => attempt(this.settler, who), bound, xid, 'commit')
+    return settleFrom((attempt) => attempt(this.settler, who), bound, xid, decision)
   }
 
   get verbs(): readonly string[] {
@@ -221,6 +225,10 @@ describe('a session that has no name, behind a proxy', () => {
     const server = new Server()
     expect(await server.settle(who, xid)).toMatchObject({ kind: 'absent' })
     expect(server.verbs).toEqual(["XA COMMIT 'g','shop',1"])
+  })
+
+  it('is no matter for a roll-back, which a sweep repeats', async () => {
+    expect(await new Server().settle('unknown', xid, 'abort')).toEqual({ kind: 'answered' })
   })
 
   it('is gone with its life of the server', async () => {
