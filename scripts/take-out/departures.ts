@@ -38,7 +38,7 @@ export const DEPARTURE_TAKE_OUTS: readonly TakeOut[] = [
         'an id of another life is a stranger’s',
         MY_SETTLE,
         "return life === 'same' ? 'preparer' : 'stranger'",
-        "return 'preparer'",
+        "return life === 'other-server' ? 'stranger' : 'preparer'",
         'T11: a session of the same id',
       ],
       [

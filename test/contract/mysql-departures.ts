@@ -108,9 +108,17 @@ export const departures: readonly ContractCase[] = [
   contract(
     'T11: a session of the same id in another life of the server is left alone',
     async ({ opened, other, harness }) => {
+      const known = branchOf(opened)
+      await opened.run(known, INSERT)
+      const { server } = evidenceOf(await known.vote())
+      await known.rollback()
+      const lives = [
+        { server: 'another', startedAtMs: 1 },
+        { ...server, startedAtMs: server.startedAtMs - 60_000 },
+      ]
       const stranger = await harness.session()
       const [self] = await stranger.run(harness.sessionId)
-      for (const [at, decision] of (['commit', 'abort'] as const).entries()) {
+      for (const [at, decision] of (['commit', 'abort', 'commit', 'abort'] as const).entries()) {
         const { gtrid } = requestOf()
         const xid = { gtrid, bqual: `shop.${String(self?.['id'])}` }
         const preparer = await harness.session()
@@ -120,12 +128,14 @@ export const departures: readonly ContractCase[] = [
         for (const verb of ['END', 'PREPARE']) await preparer.run(`XA ${verb} ${name}`)
         preparer.close()
         await pause(100)
-        const recorded = { server: { server: 'another', startedAtMs: 1 }, only: false }
+        const life = lives[at >> 1]
+        assert.ok(life)
+        const recorded = { server: life, only: false }
         assert.deepEqual(await opened.participant.settle(xid, decision, recorded), {
           kind: 'answered',
         })
       }
-      assert.deepEqual(await ids(other), [0])
+      assert.deepEqual(await ids(other), [0, 2])
       await assert.doesNotReject(stranger.run('SELECT 1'), 'it goes on')
       stranger.close()
     },

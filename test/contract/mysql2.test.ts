@@ -189,6 +189,36 @@ describe(`settings and privileges on ${SERVER}`, () => {
     expect(rows).toEqual([{ id: 1 }])
   })
 
+  test('a decision for one server alone asks at each try which one is there', async () => {
+    await admin('CREATE TABLE IF NOT EXISTS work (id int)')
+    let isMoved = false
+    const connect = async () => {
+      const made = await createConnection({ uri: database.url })
+      const own = made as typeof made & MysqlOwnConnection
+      const query = own.connection.query.bind(own.connection)
+      // As a proxy that leads the same connection to another server.
+      own.connection.query = (asked: { sql: string }, ...rest) => {
+        if (isMoved)
+          asked.sql = asked.sql.replace(/^SELECT .+? AS server,/, "SELECT 'b' AS server,")
+        return query(asked, ...rest)
+      }
+      return own
+    }
+    const { participant, branch } = participantOver(poolWith({}), { connect })
+    const one = branch()
+    await one.handle.query('INSERT INTO work VALUES (1)')
+    const vote = await one.vote()
+    if (vote.kind !== 'prepared' || one.xid === undefined) throw new Error(vote.kind)
+    const recorded = { server: vote.evidence.server, only: true }
+    isMoved = true
+    expect(await participant.settle(one.xid, 'commit', recorded)).toMatchObject({
+      kind: 'other-server',
+    })
+    isMoved = false
+    one.abandon()
+    expect(await participant.settle(one.xid, 'commit', recorded)).toEqual({ kind: 'answered' })
+  })
+
   test('a greeting that names another session than ours is a proxy, and unfit', async () => {
     const connect = async () => {
       const made = await createConnection({ uri: database.url })

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { NEEDS_PROCESS } from '../../../adapters/dialect/mysql.ts'
 import { Departures } from '../../../adapters/mysql2/departures.ts'
-import { GONE, settleFrom, type Who } from '../../../adapters/mysql2/settle.ts'
+import { GONE, settleFrom, type Who, whoIs } from '../../../adapters/mysql2/settle.ts'
 import type { Decision, Xid } from '../../../src/adapter.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
 
@@ -18,6 +18,8 @@ class Server {
   /** Without the privilege PROCESS, and the session is of another user. */
   hidden = false
   listed = true
+  named = false
+  ownId = 9
   verb: () => void = () => undefined
   /** Called at each KILL. */
   killed: () => void = () => undefined
@@ -38,8 +40,8 @@ class Server {
         : []
     },
     listed: async () => this.listed,
-    named: async () => false,
-    threadId: async () => 9,
+    named: async () => this.named,
+    threadId: async () => this.ownId,
     presence: (threadId: number | undefined) => this.#departures.of(this.settler, threadId),
   }
 
@@ -173,6 +175,48 @@ describe('the session that is known to have prepared the branch', () => {
     expect(server.verbs).toEqual(['KILL 7', COMMIT])
     expect(await settled).toEqual({ kind: 'answered' })
   })
+})
+
+describe('whose the session is that the branch names', () => {
+  it.each([
+    ['same', 'preparer'],
+    ['restarted', 'stranger'],
+    ['other-server', 'stranger'],
+    [undefined, 'unknown'],
+  ] as const)('in the life that is told as %s: %s', (life, who) => {
+    expect(whoIs(life)).toBe(who)
+  })
+})
+
+describe('a session that holds the branch', () => {
+  it.each(['preparer', 'unknown'] as const)(
+    'is left alone while another one runs what names the branch (%s)',
+    async (who) => {
+      const server = new Server()
+      server.verb = attached
+      server.named = true
+      const settled = server.settle(who)
+      await server.clock.advance(600)
+      expect(server.verbs).not.toContain('KILL 7')
+      expect(await settled).toMatchObject({
+        kind: 'later',
+        cause: { message: 'another session is finishing the branch' },
+      })
+    },
+  )
+
+  it.each(['preparer', 'unknown'] as const)(
+    'is never our own, whose id was its in an earlier life (%s)',
+    async (who) => {
+      const server = new Server()
+      server.verb = attached
+      server.ownId = 7
+      const settled = server.settle(who)
+      await server.clock.advance(600)
+      expect(server.verbs).not.toContain('KILL 7')
+      expect(await settled).toMatchObject({ kind: 'later', cause: { code: 'PARTICIPANT_UNFIT' } })
+    },
+  )
 })
 
 describe('a session of that id, in another life of the server', () => {
