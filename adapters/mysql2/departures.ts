@@ -12,7 +12,7 @@
  * The list shows sessions of other users only to who has the privilege PROCESS. Whether there is one of an
  * id, SHOW EXPLAIN tells everybody: 1094 or not.
  */
-import type { Clock } from '../../src/adapter.ts'
+import { type Clock, parseBqual } from '../../src/adapter.ts'
 import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, NO_SUCH_THREAD } from '../dialect/mysql-errors.ts'
 import type { Row } from './pool.ts'
@@ -20,34 +20,30 @@ import { isHidden } from './witness.ts'
 
 /** The last step needs microseconds of a processor, which the server may have to wait for; in ms. */
 const GRACE_MS = 50
-/** A session that was coming when the list was read is not on it: no look serves for longer, in ms. */
-const LOOK_MS = 1_000
+/** Of those that are asked for by their ids in one look: the connection has others to serve. */
+const ASKED_AT_ONCE = 100
 
 interface Runner {
   run(text: string): Promise<readonly Row[]>
 }
 
-/** Of all sessions: one that hides some serves for nobody else. */
-interface Look {
-  /** Every session that was ever there has an id up to this one. */
-  readonly highest: number
-  readonly sessions: ReadonlySet<number>
-  readonly atMs: number
-}
-
 /**
  * - `hidden`: there, of another user, and whether it is ending is not shown
  * - `unnamed`: behind a proxy, nobody can tell
+ * - `moot`: what a session does as it ends does no harm, or none that could be told
  * - `gone`: nothing that it does can be under way, `inMs` from now
  */
 export type Presence =
-  | { readonly kind: 'there' | 'ending' | 'hidden' | 'unnamed' }
+  | { readonly kind: 'there' | 'ending' | 'hidden' | 'unnamed' | 'moot' }
   | { readonly kind: 'gone'; readonly inMs: number }
+
+export const MOOT: Presence = { kind: 'moot' }
 
 export class Departures {
   readonly #clock: Clock
-  /** By connection: ids begin anew with each life of the server, which no connection survives. */
-  readonly #looks = new WeakMap<Runner, Look>()
+  /** When each was seen to have gone, by connection: ids begin anew with each life of the server. */
+  #gone = new WeakMap<Runner, Map<number, number>>()
+  readonly #expected = new Set<number>()
   readonly #hides = new WeakMap<Runner, boolean>()
 
   constructor(clock: Clock) {
@@ -55,35 +51,55 @@ export class Departures {
   }
 
   /**
-   * What is known of a session. One look serves for many sessions that had been there by then, and have
-   * gone: an id is given out once in a life of the server.
+   * The sessions of all branches that are prepared: one look tells of those that have gone by then, and has
+   * nothing to say of those that are coming, for none of these has prepared a branch.
+   */
+  renew(bquals: readonly string[]): void {
+    this.#gone = new WeakMap()
+    this.#expected.clear()
+    for (const bqual of bquals) this.expect(bqual)
+  }
+
+  /** As well as those. */
+  expect(bqual: string): void {
+    const { threadId } = parseBqual(bqual)
+    if (threadId !== undefined) this.#expected.add(threadId)
+  }
+
+  /**
+   * What is known of a session. An id is given out once in a life of the server: what has gone is gone.
    *
    * @param own - throws out of here whatever it throws
    */
   async of(own: Runner, threadId: number | undefined): Promise<Presence> {
     if (threadId === undefined) return { kind: 'unnamed' }
-    const look = this.#looks.get(own)
-    if (look !== undefined && this.#serves(look, threadId)) return this.#goneAt(look.atMs)
+    const gone = this.#gone.get(own) ?? new Map<number, number>()
+    this.#gone.set(own, gone)
+    const seenMs = gone.get(threadId)
+    if (seenMs !== undefined) return this.#goneAt(seenMs)
     const [connections] = await own.run(sql.CONNECTIONS)
     const highest = Number(connections?.['Value'])
     // Of an earlier life: its sessions are gone with it.
     if (threadId > highest) return { kind: 'gone', inMs: 0 }
+    const expected = [...this.#expected].filter((id) => id <= highest && !gone.has(id))
     const rows = await own.run(sql.SESSION_STATES)
     const atMs = this.#clock.monotonic()
-    const sessions = new Map(rows.map((row) => [Number(row['id']), row['command']]))
-    const command = sessions.get(threadId)
+    const shown = new Map(rows.map((row) => [Number(row['id']), row['command']]))
+    const command = shown.get(threadId)
     if (command !== undefined) return { kind: command === 'Killed' ? 'ending' : 'there' }
-    if (await this.#isHidden(own)) {
-      if (await isThere(own, threadId)) return { kind: 'hidden' }
-      return this.#goneAt(this.#clock.monotonic())
+    const absent = new Set([threadId, ...expected.filter((id) => !shown.has(id))])
+    if (!(await this.#isHidden(own))) {
+      for (const id of absent) gone.set(id, atMs)
+      return this.#goneAt(atMs)
     }
-    this.#looks.set(own, { highest, sessions: new Set(sessions.keys()), atMs })
-    return this.#goneAt(atMs)
-  }
-
-  #serves({ highest, sessions, atMs }: Look, threadId: number): boolean {
-    const isFresh = this.#clock.monotonic() - atMs < LOOK_MS
-    return isFresh && threadId <= highest && !sessions.has(threadId)
+    // Another user's may be there, and the own user may have been another one when they were made.
+    if (await isThere(own, threadId)) return { kind: 'hidden' }
+    const ownMs = this.#clock.monotonic()
+    gone.set(threadId, ownMs)
+    for (const id of [...absent].slice(1, ASKED_AT_ONCE)) {
+      if (!(await isThere(own, id))) gone.set(id, this.#clock.monotonic())
+    }
+    return this.#goneAt(ownMs)
   }
 
   #goneAt(atMs: number): Presence {

@@ -38,7 +38,7 @@ import { Patience } from '../dialect/patience.ts'
 import { ambientPool } from './ambient.ts'
 import { MysqlBranch } from './branch.ts'
 import { type OwnConnection, ownConnections } from './connections.ts'
-import { Departures } from './departures.ts'
+import { Departures, MOOT } from './departures.ts'
 import {
   type MysqlHandle,
   type MysqlOwnConnection,
@@ -53,7 +53,7 @@ import { interrupt, isDone } from './interrupt.ts'
 import { glanceAtMysql, lookAtMysql, type MysqlLearned } from './look.ts'
 import type { Session } from './pool.ts'
 import { identify, identityIn, isListed, lifeOf, list, prove, proveOnePhase } from './prove.ts'
-import { GONE, type Settler, type Step, settleFrom, type Who, whoIs } from './settle.ts'
+import { type Settler, type Step, settleFrom, type Who, whoIs } from './settle.ts'
 import { announce, announced, markersOf, naming, sessions } from './witness.ts'
 
 export interface MysqlSettings {
@@ -181,7 +181,9 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
     return this.#ask(async (own) => {
       // A new connection may lead to another server, or to another life of it.
       const { flavour } = await this.#contact.on(own)
-      return list(own, flavour)
+      const listed = await list(own, flavour)
+      this.#departures.renew(listed.flatMap(({ xid }) => xid?.bqual ?? []))
+      return listed
     })
   }
 
@@ -193,6 +195,7 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
 
   async settle(xid: Xid, decision: Decision, recorded?: Recorded): Promise<Settlement> {
     let sent = false
+    this.#departures.expect(xid.bqual)
     const reach = (attempt: (own: Settler, who: Who) => Promise<Step>): Promise<Step> =>
       this.#lane.use(async (own) => {
         const { flavour, identity, markerSchema } = await this.#contact.on(own)
@@ -307,7 +310,7 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
       listed: async (xid) => isListed(await list(own, flavour), xid),
       named: async ({ gtrid }) => (await naming(own, gtrid)).length > 0,
       threadId: async () => Number((await own.run(sql.SERVER))[0]?.['thread_id']),
-      presence: async (threadId) => (isMoot(threadId) ? GONE : this.#departures.of(own, threadId)),
+      presence: async (threadId) => (isMoot(threadId) ? MOOT : this.#departures.of(own, threadId)),
     }
   }
 

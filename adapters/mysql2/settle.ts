@@ -76,8 +76,8 @@ const PAUSE_MS = 25
 const TRIES = 20
 /** First a session is waited for: its client may have gone. Then it is told to end. */
 const PATIENCE = 3
-/** One that we are not shown may be ending for as long as this. */
-const PATIENCE_HIDDEN = 12
+/** One that is ending, or may be and we are not shown it, needs as long as this at most. */
+const PATIENCE_ENDING = 12
 
 /** The participant's own connection, as settling needs it. */
 export interface Settler extends Runner {
@@ -85,7 +85,7 @@ export interface Settler extends Runner {
   /** Whether another session runs a statement that names the branch. */
   named(xid: Xid): Promise<boolean>
   threadId(): Promise<number>
-  /** What is known of a session of this id; `gone` where a session that ends does no harm. */
+  /** What is known of a session of this id. */
   presence(threadId: number | undefined): Promise<Presence>
 }
 
@@ -119,7 +119,8 @@ export type Step =
  * not know and for one whose session still lives; only the list tells them apart.
  *
  * Where nothing tells whether the session of that id is the preparer, it is no reason to wait for ever: the
- * verb is sent. 1397 says that the branch is attached; an answer counts if the session was not ending.
+ * verb is sent. 1397 says that the branch is attached. OK is believed if the session was not ending behind
+ * it, unless its connection was reset, which leaves a branch as an end does and shows nowhere (T2).
  *
  * @param reach - runs one try on the own connection; throws out of here whatever is not an answer
  */
@@ -143,9 +144,9 @@ export async function settleFrom(
   return { kind: 'later', cause }
 }
 
-const NOT_ENDED = new Error('the session that prepared the branch has not ended')
+type Wait = Extract<Step, { readonly kind: 'wait' }>
 
-function waitOn(cause: unknown): Step {
+function waitOn(cause: unknown): Wait {
   return { kind: 'wait', forMs: PAUSE_MS, left: false, cause }
 }
 
@@ -163,24 +164,22 @@ async function attempt(
 ): Promise<Step> {
   const { threadId } = parseBqual(xid.bqual)
   const session = who === 'stranger' ? GONE : await own.presence(threadId)
-  if (session.kind === 'ending') return waitOn(NOT_ENDED)
-  if (session.kind === 'gone' && session.inMs > 0) {
-    return { kind: 'wait', forMs: session.inMs, left: true, cause: NOT_ENDED }
-  }
-  const isTime = tries === (session.kind === 'hidden' ? PATIENCE_HIDDEN : PATIENCE)
-  const mayAsk = session.kind === 'gone' || session.kind === 'unnamed'
-  let step = waitOn(NOT_ENDED)
-  if (mayAsk || (isTime && who === 'unknown')) {
+  const { kind } = session
+  const wait = waitOn(new Error(`session ${threadId}, which prepared the branch, has not ended`))
+  if (kind === 'gone' && session.inMs > 0) return { ...wait, forMs: session.inMs, left: true }
+  const isTime = tries === (kind === 'hidden' || kind === 'ending' ? PATIENCE_ENDING : PATIENCE)
+  const mayAsk = kind === 'gone' || kind === 'unnamed' || kind === 'moot'
+  let step: Step = wait
+  if (mayAsk || (isTime && who === 'unknown' && kind !== 'ending')) {
     step = await carryOut(own, xid, decision)
-    if (step.kind === 'answered' && session.kind !== 'gone') {
+    if (step.kind === 'answered' && kind !== 'gone' && kind !== 'moot') {
       return confirmed(step, decision, await own.presence(threadId))
     }
-  } else if (isTime && !(await own.listed(xid))) {
-    return { kind: 'absent', cause: new Error('the branch is not listed') }
   }
-  if (step.kind !== 'wait' || !isTime || who === 'stranger') return step
-  const hindrance = await endSession(own, bound, xid)
-  return hindrance === undefined ? step : { kind: 'later', cause: hindrance }
+  // The id of one that has gone may be somebody else's.
+  return step.kind === 'wait' && isTime && kind !== 'gone'
+    ? endSession(own, bound, xid, step)
+    : step
 }
 
 export const GONE: Presence = { kind: 'gone', inMs: 0 }
@@ -213,30 +212,40 @@ async function carryOut(own: Settler, xid: Xid, decision: Decision): Promise<Ste
   }
 }
 
-/** Answers why the session that holds the branch could not be ended. */
-async function endSession(own: Settler, bound: Bound, xid: Xid): Promise<unknown> {
+/**
+ * Tells the session that holds the branch to end. KILL of one that only seemed to be ending, for KILL QUERY
+ * shows as `Killed` until its next statement, ends it too.
+ */
+async function endSession(own: Settler, bound: Bound, xid: Xid, wait: Wait): Promise<Step> {
   // MariaDB answers 1397 as well while another session carries a verb out on the branch. The one in its name
   // may be over by then, and its id given out again to somebody else in another life of the server.
-  if (await own.named(xid)) return new Error('another session is finishing the branch')
+  if (await own.named(xid)) return later(new Error('another session is finishing the branch'))
+  // Asked after that: who has finished it is not named any more.
+  if (!(await own.listed(xid))) {
+    return { kind: 'absent', cause: new Error('the branch is not listed') }
+  }
   const { threadId } = parseBqual(xid.bqual)
   // An id that is now our own was the branch's in an earlier life of the server.
   if (threadId === undefined || threadId === (await own.threadId())) {
-    return new UnanimousError('PARTICIPANT_UNFIT', `${bound.name}: a session holds the branch`, {
-      hint: 'end the session that prepared it: SHOW PROCESSLIST, then KILL',
-    })
+    const why = `${bound.name}: a session holds the branch`
+    const hint = 'end the session that prepared it: SHOW PROCESSLIST, then KILL'
+    return later(new UnanimousError('PARTICIPANT_UNFIT', why, { hint }))
   }
   try {
     await own.run(sql.kill(threadId))
-    return undefined
+    return wait
   } catch (cause) {
     const error = asMysqlError(cause)
     if (error === undefined) throw cause
-    if (error.errno === NO_SUCH_THREAD) return undefined
-    return new UnanimousError('PARTICIPANT_UNFIT', `${bound.name}: ${error.message}`, {
-      hint: `GRANT CONNECTION_ADMIN (MariaDB: CONNECTION ADMIN) ON *.* to the user, or KILL ${threadId}`,
-      cause,
-    })
+    if (error.errno === NO_SUCH_THREAD) return wait
+    const hint = `GRANT CONNECTION_ADMIN (MariaDB: CONNECTION ADMIN) ON *.* to the user, or KILL ${threadId}`
+    const why = `${bound.name}: ${error.message}`
+    return later(new UnanimousError('PARTICIPANT_UNFIT', why, { hint, cause }))
   }
+}
+
+function later(cause: unknown): Step {
+  return { kind: 'later', cause }
 }
 
 /**

@@ -106,6 +106,23 @@ export const departures: readonly ContractCase[] = [
     },
   ),
   contract(
+    'T11: a session that looks killed for a statement that was cancelled is ended',
+    async ({ opened, other }) => {
+      for (const [id, isRecorded] of [true, false].entries()) {
+        const branch = branchOf(opened)
+        await opened.run(branch, `INSERT INTO item VALUES (${id}, 1)`)
+        const { server } = evidenceOf(await branch.vote())
+        const { threadId } = parseBqual(xidOf(branch).bqual)
+        await other.run(`KILL QUERY ${threadId}`)
+        const recorded = isRecorded ? { server, only: false } : undefined
+        const settled = await opened.participant.settle(xidOf(branch), 'commit', recorded)
+        branch.abandon()
+        assert.deepEqual(settled, { kind: 'answered' })
+      }
+      assert.deepEqual(await ids(other), [0, 1])
+    },
+  ),
+  contract(
     'T11: a session of the same id in another life of the server is left alone',
     async ({ opened, other, harness }) => {
       const known = branchOf(opened)

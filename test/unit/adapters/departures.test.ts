@@ -23,6 +23,8 @@ class Server {
   verb: () => void = () => undefined
   /** Called at each KILL. */
   killed: () => void = () => undefined
+  /** Called as is asked who names the branch. */
+  asked: () => void = () => undefined
   readonly #departures = new Departures(this.clock)
 
   readonly settler = {
@@ -31,7 +33,9 @@ class Server {
       if (text.startsWith('XA COMMIT')) this.verb()
       if (text.startsWith('KILL')) this.killed()
       if (this.hidden && text === NEEDS_PROCESS) throw serverError(1227)
-      if (text.startsWith('SHOW EXPLAIN')) throw serverError(this.sessions.has(7) ? 1227 : 1094)
+      if (text.startsWith('SHOW EXPLAIN')) {
+        throw serverError(this.sessions.has(Number(text.split(' ')[3])) ? 1227 : 1094)
+      }
       if (text.startsWith('SHOW GLOBAL')) return [{ Value: String(this.connections) }]
       return text.startsWith('SELECT ID')
         ? [...this.sessions]
@@ -40,7 +44,10 @@ class Server {
         : []
     },
     listed: async () => this.listed,
-    named: async () => this.named,
+    named: async () => {
+      this.asked()
+      return this.named
+    },
     threadId: async () => this.ownId,
     presence: (threadId: number | undefined) => this.#departures.of(this.settler, threadId),
   }
@@ -107,10 +114,28 @@ describe('a session that is ending', () => {
     const server = new Server()
     server.command = 'Killed'
     const settled = server.settle()
-    await server.clock.advance(600)
+    await server.clock.advance(250)
     expect(server.verbs).toEqual([])
-    expect((await settled).kind).toBe('later')
+    await server.clock.advance(350)
+    expect(server.verbs).toEqual(['KILL 7'])
+    expect(await settled).toMatchObject({
+      kind: 'later',
+      cause: { message: 'session 7, which prepared the branch, has not ended' },
+    })
   })
+
+  it.each(['preparer', 'unknown'] as const)(
+    'and is not, for KILL QUERY shows so until its next statement, is told to end (%s)',
+    async (who) => {
+      const server = new Server()
+      server.command = 'Killed'
+      server.killed = () => server.sessions.delete(7)
+      const settled = server.settle(who)
+      await server.clock.advance(400)
+      expect(server.verbs).toEqual(['KILL 7', COMMIT])
+      expect(await settled).toEqual({ kind: 'answered' })
+    },
+  )
 
   it('is another of the same id when it stays and the verb works', async () => {
     const server = new Server()
@@ -219,6 +244,30 @@ describe('a session that holds the branch', () => {
   )
 })
 
+describe('somebody else’s session', () => {
+  it('is not ended when who was finishing the branch is done as is asked who does', async () => {
+    const server = new Server()
+    server.verb = attached
+    server.asked = () => {
+      server.listed = false
+    }
+    const settled = server.settle()
+    await server.clock.advance(600)
+    expect(server.verbs).toEqual([COMMIT])
+    expect((await settled).kind).toBe('absent')
+  })
+
+  it('is not ended where that of the branch is gone with an earlier life', async () => {
+    const server = new Server()
+    server.connections = 6
+    server.verb = attached
+    const settled = server.settle()
+    await server.clock.advance(600)
+    expect(new Set(server.verbs)).toEqual(new Set([COMMIT]))
+    expect((await settled).kind).toBe('later')
+  })
+})
+
 describe('a session of that id, in another life of the server', () => {
   it('is neither waited for nor ended', async () => {
     const server = new Server()
@@ -281,26 +330,52 @@ describe('a session that has no name, behind a proxy', () => {
 })
 
 describe('one look', () => {
-  it('serves for all that had been there', async () => {
+  it.each([false, true])(
+    'serves for all that have prepared a branch (hidden: %s)',
+    async (hidden) => {
+      const server = new Server()
+      server.hidden = hidden
+      server.sessions = new Set([5, 9])
+      const departures = new Departures(server.clock)
+      departures.renew(['shop.3', 'shop.4', 'shop.5', 'shop'])
+      departures.expect('shop.6')
+      expect(await departures.of(server.settler, 3)).toEqual({ kind: 'gone', inMs: 50 })
+      await server.clock.advance(50)
+      expect(await departures.of(server.settler, 4)).toEqual(GONE)
+      expect(await departures.of(server.settler, 6)).toEqual(GONE)
+      expect(server.looks).toBe(1)
+      expect(await departures.of(server.settler, 5)).toEqual({ kind: hidden ? 'hidden' : 'there' })
+    },
+  )
+
+  it('says nothing of a session that may have been coming, nor of a branch listed later', async () => {
     const server = new Server()
     server.sessions = new Set([9])
     const departures = new Departures(server.clock)
-    expect(await departures.of(server.settler, 3)).toEqual({ kind: 'gone', inMs: 50 })
+    departures.renew(['shop.3'])
+    await departures.of(server.settler, 3)
     await server.clock.advance(50)
-    expect(await departures.of(server.settler, 4)).toEqual(GONE)
-    expect(server.looks).toBe(1)
-    await server.clock.advance(1_000)
     expect(await departures.of(server.settler, 4)).toEqual({ kind: 'gone', inMs: 50 })
-    expect(server.looks, 'one second later another one').toBe(2)
-    await server.clock.advance(50)
-    server.connections = 12
-    expect(await departures.of(server.settler, 11)).toEqual({ kind: 'gone', inMs: 50 })
+    departures.renew(['shop.3'])
+    expect(await departures.of(server.settler, 3)).toEqual({ kind: 'gone', inMs: 50 })
     expect(server.looks).toBe(3)
+  })
+
+  it('says nothing of an id that is not given out yet', async () => {
+    const server = new Server()
+    server.sessions = new Set([9])
+    const departures = new Departures(server.clock)
+    departures.renew(['shop.3', 'shop.10'])
+    await departures.of(server.settler, 3)
+    server.connections = 10
+    server.sessions.add(10)
+    expect(await departures.of(server.settler, 10)).toEqual({ kind: 'there' })
   })
 
   it('at a session that stays leaves what is known of the others', async () => {
     const server = new Server()
     const departures = new Departures(server.clock)
+    departures.renew(['shop.3', 'shop.4', 'shop.7'])
     await departures.of(server.settler, 3)
     await server.clock.advance(40)
     expect(await departures.of(server.settler, 7)).toEqual({ kind: 'there' })
@@ -321,16 +396,5 @@ describe('one look', () => {
     expect(await departures.of(server.settler, 7)).toMatchObject({ kind: 'gone' })
     server.sessions.add(7)
     expect(await departures.of({ run: server.settler.run }, 7)).toEqual({ kind: 'there' })
-  })
-
-  it('that hides sessions serves for nobody else', async () => {
-    const server = new Server()
-    server.hidden = true
-    const departures = new Departures(server.clock)
-    expect(await departures.of(server.settler, 7)).toEqual({ kind: 'hidden' })
-    server.sessions.delete(7)
-    expect(await departures.of(server.settler, 7)).toMatchObject({ kind: 'gone' })
-    server.sessions.add(7)
-    expect(await departures.of(server.settler, 7)).toEqual({ kind: 'hidden' })
   })
 })
