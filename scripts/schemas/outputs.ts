@@ -87,6 +87,15 @@ export const OUTPUTS = {
       applied: z.literal(true),
       ...Look,
       done: list(Done),
+      /** What could not be settled yet, and why the first of each participant could not. */
+      unsettled: list(
+        z.object({
+          participant: text,
+          count,
+          why: text.nullable(),
+          hint: text.nullable(),
+        }),
+      ),
       left: list(Transaction),
     }),
   ]),
@@ -114,6 +123,7 @@ export const OUTPUTS = {
         bqual: text,
         did: z.enum([...Answer.options, 'rolled-back', 'committed-against']).nullable(),
         trouble: text.nullable(),
+        hint: text.nullable(),
       }),
     ),
   }),

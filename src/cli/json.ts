@@ -13,6 +13,7 @@ import type {
   InspectedTransaction,
   Inspection,
 } from '../recovery/inspection.ts'
+import type { Postponed } from '../recovery/pass.ts'
 import { redact } from './io.ts'
 import { formatTime } from './print.ts'
 
@@ -92,6 +93,10 @@ export function ownerJson(owner: LogOwner | undefined): object | null {
 
 export function troubleJson({ code, message, hint }: UnanimousError): object {
   return { code, message: redact(message), hint: hint ?? null }
+}
+
+export function postponedJson({ participant, count, why, hint }: Postponed): object {
+  return { participant, count, why: redact(why ?? '') || null, hint: hint ?? null }
 }
 
 export function transactionJson(

@@ -8,6 +8,7 @@ import type { LiveTransaction } from '../participant/live.ts'
 import { inspect } from '../recovery/inspect.ts'
 import type { Inspection } from '../recovery/inspection.ts'
 import { type Done, watch } from '../recovery/once.ts'
+import { type Postponed, postponedIn } from '../recovery/pass.ts'
 import { DRAIN_MS, drain } from './drain.ts'
 import type { Parts } from './parts.ts'
 import { stateOf, stoppedBy } from './stats.ts'
@@ -43,8 +44,12 @@ export function liveHandlers(parts: Parts): LiveHandlers {
     },
     recover: async (params, tell) => {
       const only = participantIn(parts, params)
-      await recoverNow(parts, only, timeIn(params, 'waitMs') ?? 0, tell)
-      return { done: [], inspection: await send(parts, await inspectLive(parts, only), tell) }
+      const unsettled = await recoverNow(parts, only, timeIn(params, 'waitMs') ?? 0, tell)
+      return {
+        done: [],
+        unsettled,
+        inspection: await send(parts, await inspectLive(parts, only), tell),
+      }
     },
     drain: (params) => drain(parts, timeIn(params, 'drainMs') ?? DRAIN_MS),
   }
@@ -135,7 +140,7 @@ async function recoverNow(
   only: string | undefined,
   waitMs: number,
   tell: Tell,
-): Promise<void> {
+): Promise<readonly Postponed[]> {
   const { context, events, recovery, registry } = parts
   const stopped = stoppedBy(parts)
   if (stopped !== undefined) throw stopped
@@ -154,7 +159,9 @@ async function recoverNow(
       while (done.length > 0) await tell({ done: done.splice(0, PIECE) })
       const clean = reports.every((report) => report?.unsettled === 0)
       const leftMs = deadline - clock.monotonic()
-      if (clean || leftMs <= 0 || stoppedBy(parts) !== undefined) return
+      if (clean || leftMs <= 0 || stoppedBy(parts) !== undefined) {
+        return reports.flatMap((report) => (report && postponedIn(report)) ?? [])
+      }
       await sleep(clock, Math.min(PAUSE_MS, leftMs))
     }
   } finally {

@@ -13,6 +13,7 @@ import { messageOf, UnanimousError } from '../errors.ts'
 import type { LogOwner } from '../log/decision-log.ts'
 import type { Inspection } from '../recovery/inspection.ts'
 import type { Done } from '../recovery/once.ts'
+import type { Postponed } from '../recovery/pass.ts'
 
 export const LIVE_VERSION = 1
 
@@ -66,6 +67,8 @@ export interface LiveRunning {
 export interface LiveRecovered {
   /** In the order in which it happened. */
   readonly done: readonly Done[]
+  /** What the last pass could not settle yet. */
+  readonly unsettled: readonly Postponed[]
   /** What is left. */
   readonly inspection: Inspection
 }

@@ -19,7 +19,13 @@ import { Settlements } from '../participant/settle.ts'
 import type { BranchAnswer } from '../protocol/vocabulary.ts'
 import { Phases } from '../tracing.ts'
 import type { HeuristicCommit } from './heuristic-commits.ts'
-import { type RecoveryContext, recoverParticipant } from './pass.ts'
+import {
+  type PassReport,
+  type Postponed,
+  postponedIn,
+  type RecoveryContext,
+  recoverParticipant,
+} from './pass.ts'
 
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 1_000
@@ -55,8 +61,8 @@ export interface Done {
 export interface OnceReport {
   /** In the order in which it happened. */
   readonly done: readonly Done[]
-  /** Branches that could not be settled yet, by participant. */
-  readonly unsettled: ReadonlyMap<string, number>
+  /** Branches that could not be settled yet. */
+  readonly unsettled: readonly Postponed[]
   /** Participants that could not be asked, and why. */
   readonly troubles: ReadonlyMap<string, UnanimousError>
 }
@@ -125,7 +131,7 @@ function contextOf(
   return { registry, log, live, settlements, events, phases, failpoints, clock, stop }
 }
 
-type End = { readonly unsettled: number } | { readonly trouble: UnanimousError }
+type End = PassReport | { readonly trouble: UnanimousError }
 
 async function passes(
   context: RecoveryContext,
@@ -160,11 +166,14 @@ async function pass(context: RecoveryContext, participant: Participant): Promise
 }
 
 function report(done: readonly Done[], ends: readonly (readonly [string, End])[]): OnceReport {
-  const unsettled = new Map<string, number>()
+  const unsettled: Postponed[] = []
   const troubles = new Map<string, UnanimousError>()
   for (const [name, end] of ends) {
     if ('trouble' in end) troubles.set(name, end.trouble)
-    else if (end.unsettled > 0) unsettled.set(name, end.unsettled)
+    else {
+      const postponed = postponedIn(end)
+      if (postponed !== undefined) unsettled.push(postponed)
+    }
   }
   return { done, unsettled, troubles }
 }

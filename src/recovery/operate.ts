@@ -51,6 +51,8 @@ export interface Acted {
   readonly did: BranchAnswer | 'rolled-back' | 'committed-against' | undefined
   /** What the server said where nothing was done. */
   readonly trouble?: string
+  /** What may help. */
+  readonly hint?: string
 }
 
 export interface OperateParts {
@@ -179,7 +181,9 @@ async function act(
     const answer = await settlements.answerOf(participant, xid, record, settlement)
     if (answer !== undefined) return note(answer)
   }
-  return { ...its, did: undefined, trouble: messageOf(settlement.cause) }
+  const { cause } = settlement
+  const hint = cause instanceof UnanimousError ? cause.hint : undefined
+  return { ...its, did: undefined, trouble: messageOf(cause), ...(hint !== undefined && { hint }) }
 }
 
 /**

@@ -15,7 +15,7 @@
  * participant; whatever keeps it waiting delays nobody else.
  */
 import type { Clock } from '../clock.ts'
-import { UnanimousError } from '../errors.ts'
+import { messageOf, UnanimousError } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { Failpoints } from '../failpoint.ts'
 import type { DecisionLog } from '../log/decision-log.ts'
@@ -55,8 +55,28 @@ export interface PassReport {
   readonly rolledBack: number
   /** Branches of ours that this pass should have settled and could not. */
   readonly unsettled: number
+  /** Why the first of them could not, where that is known. */
+  readonly hindrance: unknown
   /** Branches that are left alone: orphans, of unknown participants, not recorded. */
   readonly reported: readonly Reported[]
+}
+
+/** What is left to a later pass, for a person. */
+export interface Postponed {
+  readonly participant: string
+  /** Branches. */
+  readonly count: number
+  /** Of the first of them, where that is known. */
+  readonly why?: string
+  readonly hint?: string
+}
+
+export function postponedIn(report: PassReport): Postponed | undefined {
+  const { participant, unsettled: count, hindrance } = report
+  if (count === 0) return undefined
+  if (hindrance === undefined) return { participant, count }
+  const hint = hindrance instanceof UnanimousError ? hindrance.hint : undefined
+  return { participant, count, why: messageOf(hindrance), ...(hint !== undefined && { hint }) }
 }
 
 export interface Reported {
@@ -90,17 +110,23 @@ async function pass(context: RecoveryContext, participant: Participant): Promise
     context.stop(copiedLog(participant.name, copy.branch.id))
     return { ...EMPTY, participant: participant.name }
   }
-  const tally = { committed: 0, rolledBack: 0, unsettled: 0 }
+  const tally = { committed: 0, rolledBack: 0, unsettled: 0, hindrance: undefined as unknown }
+  const postpone = ({ hindrance }: Hindered): void => {
+    tally.unsettled += 1
+    tally.hindrance ??= hindrance
+  }
   const notRolledBack = new Set<string>()
   const reported: Reported[] = []
   const undecided = plan.filter((resolution) => resolution.kind === 'rollback')
   await someAtATime(context, plan, async (resolution) => {
     switch (resolution.kind) {
       case 'commit':
-      case 'absent':
-        if (await commitBranch(context, participant, resolution)) tally.committed += 1
-        else tally.unsettled += 1
+      case 'absent': {
+        const hindered = await commitBranch(context, participant, resolution)
+        if (hindered === undefined) tally.committed += 1
+        else postpone(hindered)
         break
+      }
       case 'orphan':
         if (await isSiblings(context, resolution.branch)) break
         reported.push({ id: resolution.branch.id, why: `of ${resolution.why}` })
@@ -124,9 +150,12 @@ async function pass(context: RecoveryContext, participant: Participant): Promise
     if (spared.has(xid.gtrid)) {
       reported.push({ id: branch.id, why: 'of a transaction split by hand' })
       notRolledBack.add(xid.gtrid)
-    } else if (await rollBack(context, participant, xid)) tally.rolledBack += 1
+      return
+    }
+    const hindered = await rollBack(context, participant, xid)
+    if (hindered === undefined) tally.rolledBack += 1
     else {
-      tally.unsettled += 1
+      postpone(hindered)
       notRolledBack.add(xid.gtrid)
     }
   })
@@ -179,6 +208,7 @@ const EMPTY: Omit<PassReport, 'participant'> = {
   committed: 0,
   rolledBack: 0,
   unsettled: 0,
+  hindrance: undefined,
   reported: [],
 }
 
@@ -219,49 +249,56 @@ async function observe(
   })
 }
 
+/** A branch that could not be settled, and why, where that is known. */
+interface Hindered {
+  readonly hindrance: unknown
+}
+
 async function commitBranch(
   context: RecoveryContext,
   participant: Participant,
   resolution: Extract<Resolution<PreparedBranch>, { kind: 'commit' | 'absent' }>,
-): Promise<boolean> {
+): Promise<Hindered | undefined> {
   const { record } = resolution
   const gtrid = resolution.kind === 'commit' ? resolution.xid.gtrid : resolution.gtrid
   const xid = { gtrid, bqual: record.bqual }
   await context.failpoints('recover:before-settle')
   let answer: BranchAnswer | undefined
+  let hindrance: unknown
   if (resolution.kind === 'absent') {
     answer = await context.settlements.proveAbsent(participant, xid, record)
   } else {
     const recorded = { server: record.server, only: context.sibling === true }
     const settlement = await settle(context, participant, xid, 'commit', recorded)
     await context.failpoints('recover:after-settle')
+    if (settlement.kind !== 'answered') hindrance = settlement.cause
     answer = await context.settlements.answerOf(participant, xid, record, settlement)
   }
-  if (answer === undefined) return false
+  if (answer === undefined) return { hindrance }
   await context.failpoints('recover:before-answered')
   context.settlements.answer(gtrid, record.bqual, answer, 'recovery')
-  return true
+  return undefined
 }
 
 async function rollBack(
   context: RecoveryContext,
   participant: Participant,
   xid: Xid,
-): Promise<boolean> {
+): Promise<Hindered | undefined> {
   await context.failpoints('recover:before-settle')
   const settlement = await settle(context, participant, xid, 'abort')
   await context.failpoints('recover:after-settle')
   switch (settlement.kind) {
     case 'answered':
       context.events.emit('branch:rolled-back', { ...xid, participant: participant.name })
-      return true
+      return undefined
     case 'absent':
       // It was listed and is gone: its own session, or another one, rolled it back meanwhile.
-      return true
+      return undefined
     case 'later':
     case 'other-server':
     case 'unknown':
-      return false
+      return { hindrance: settlement.cause }
   }
 }
 

@@ -17,6 +17,7 @@ import { expectOutput } from '../support/json-output.ts'
 
 const { postgres, mysql } = await testDatabases()
 const ledger = new Pool({ connectionString: postgres.url, max: 2 })
+const isMariadb = mysql.flavour === 'mariadb'
 const shop = createPool({ uri: mysql.url, connectionLimit: 2 })
 afterAll(() => Promise.all([ledger.end(), shop.end()]))
 await ledger.query('create table entry (id serial primary key, note text not null)')
@@ -96,6 +97,7 @@ const Planned = Answer.extend({
 const Applied = Answer.extend({
   applied: z.literal(true),
   done: z.array(z.object({ gtrid: z.string(), participant: z.string(), did: z.string() })),
+  unsettled: z.array(z.object({ participant: z.string(), count: z.number() }).loose()),
   left: z.array(Transaction),
 })
 
@@ -285,6 +287,26 @@ describe('after a crash behind the decision', () => {
     const second = Applied.parse(JSON.parse(rest.out))
     expect(second.done.map(({ participant }) => participant)).toEqual(['ledger'])
     expect(second.left).toEqual([])
+  })
+
+  it('recover --apply tells why a branch could not be settled yet: 3', async () => {
+    await project.crashAt('decide:after')
+    const [crashed] = (await listed()).transactions
+    // Prepared behind a proxy, which names no session; on MariaDB that keeps the branch.
+    const xa = `'${crashed?.gtrid.replace(/\d+$/, '9')}','shop',1`
+    const holder = await shop.getConnection()
+    await holder.query(`xa start ${xa}`)
+    await holder.query("insert into entry (note) values ('z')")
+    for (const verb of ['end', 'prepare']) await holder.query(`xa ${verb} ${xa}`)
+    const { code, err } = await project.cli('recover', '--apply')
+    const told = Applied.parse(JSON.parse((await project.cli('recover', '--apply', '--json')).out))
+    if (isMariadb) await holder.query(`xa rollback ${xa}`)
+    holder.release()
+    const hint = 'end the session that prepared it: SHOW PROCESSLIST, then KILL'
+    const why = 'shop: a session holds the branch'
+    const lines = `Not settled yet: 1 in shop: ${why}.\n  ${hint}\nRun again with --apply --wait 30s.\n`
+    expect([code, err]).toEqual(isMariadb ? [3, lines] : [0, ''])
+    expect(told.unsettled).toEqual(isMariadb ? [{ participant: 'shop', count: 1, why, hint }] : [])
   })
 
   it('a branch that somebody rolled back by hand is proven, reported and kept: 4', async () => {

@@ -13,7 +13,7 @@ import { type Done, type OnceReport, recoverOnce } from '../../recovery/once.ts'
 import { byBegin } from '../../xid.ts'
 import { EXIT, type ExitCode, exitCodeFor } from '../exit-codes.ts'
 import { type Io, messageLines } from '../io.ts'
-import { inspectionJson, json, transactionJson } from '../json.ts'
+import { inspectionJson, json, postponedJson, transactionJson } from '../json.ts'
 import { operatorWord } from '../operator.ts'
 import { ownLog } from '../own-log.ts'
 import { apartTable, logLine, shortId, table, transactionTable } from '../print.ts'
@@ -123,6 +123,7 @@ async function apply(io: Io, session: Session, options: RecoverOptions): Promise
       applied: true,
       ...inspectionJson(inspection, log),
       done: report.done,
+      unsettled: report.unsettled.map(postponedJson),
       left: left.map((each) => transactionJson(each, inspection)),
     }
     io.out(json(inspection.atMs, body))
@@ -138,10 +139,11 @@ async function apply(io: Io, session: Session, options: RecoverOptions): Promise
     io.out('There was nothing to do.\n')
   }
   printLeft(io, inspection, left, 'Left:')
-  if (report.unsettled.size > 0) {
-    const names = [...report.unsettled].map(([name, count]) => `${count} in ${name}`).join(', ')
-    io.err(messageLines(`Not settled yet: ${names}.`, 'Run again with --apply --wait 30s.'))
+  for (const { participant, count, why, hint } of report.unsettled) {
+    const because = why === undefined ? '' : `: ${why}`
+    io.err(messageLines(`Not settled yet: ${count} in ${participant}${because}.`, hint))
   }
+  if (report.unsettled.length > 0) io.err('Run again with --apply --wait 30s.\n')
   return exitCodeFor(inspection)
 }
 
@@ -177,7 +179,7 @@ async function settleLive(
     if (answer === undefined) return undefined
     const inspection = await session.placed(answer.inspection)
     session.tellTroubles(inspection.participants)
-    return { done: answer.done, unsettled: new Map(), inspection }
+    return { done: answer.done, unsettled: answer.unsettled, inspection }
   } finally {
     progress.end()
   }

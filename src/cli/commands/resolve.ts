@@ -142,6 +142,9 @@ async function apply(
   if (left !== undefined && left.state !== 'settled') {
     io.out(`${io.paint('bold', 'Left:')}\n${transactionTable(io, inspection, [left])}`)
   }
+  for (const { participant, did, hint } of acted) {
+    if (did === undefined && hint !== undefined) io.err(messageLines(`${participant}:`, hint))
+  }
   if (acted.some(({ did }) => did === undefined)) {
     io.err(messageLines('Not everything was done.', 'Run the command again: it may be repeated.'))
   }
@@ -157,8 +160,9 @@ const DID: { readonly [D in NonNullable<Acted['did']>]: string } = {
   'rolled-back': 'rolled back',
 }
 
-function actedJson({ participant, bqual, did, trouble }: Acted): object {
-  return { participant, bqual, did: did ?? null, trouble: redact(trouble ?? '') || null }
+function actedJson({ participant, bqual, did, trouble, hint }: Acted): object {
+  const its = { participant, bqual, did: did ?? null }
+  return { ...its, trouble: redact(trouble ?? '') || null, hint: hint ?? null }
 }
 
 function exitCode(

@@ -214,6 +214,7 @@ describe('recover', () => {
     await transfer()
     const first = await ask('recover', {})
     expect(first.done).toEqual([])
+    expect(first.unsettled).toEqual([{ participant: 'shop', count: 1, why: 'busy' }])
     expect(first.inspection.transactions).toMatchObject([{ state: 'unsettled' }])
     isAsked = false
     const asked = ask('recover', { waitMs: 30_000 })
@@ -221,7 +222,7 @@ describe('recover', () => {
     Object.assign(shop.script, { settle: undefined })
     const second = await asked
     expect(second.done).toMatchObject([{ participant: 'shop', did: 'committed' }])
-    expect(second.inspection.transactions).toEqual([])
+    expect([second.unsettled, second.inspection.transactions]).toEqual([[], []])
   })
 })
 

@@ -108,7 +108,11 @@ describe('a request', () => {
         for (let from = 0; from < 200; from += 100)
           await tell({ done: done.slice(from, from + 100) })
         await tell({ transactions: [{ gtrid: 'x' }] })
-        return { done: done.slice(200), inspection: { ...inspection, transactions: [] } }
+        return {
+          done: done.slice(200),
+          unsettled: [],
+          inspection: { ...inspection, transactions: [] },
+        }
       },
     })
     let pieces = 0

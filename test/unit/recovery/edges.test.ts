@@ -237,6 +237,6 @@ describe('a pass', () => {
       return settle(xid, decision)
     }
     const { done, unsettled } = await recover()
-    expect([done, unsettled.size]).toEqual([[], 0])
+    expect([done, unsettled]).toEqual([[], []])
   })
 })

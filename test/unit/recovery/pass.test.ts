@@ -9,7 +9,11 @@ import { LiveSet } from '../../../src/participant/live.ts'
 import { createRegistry } from '../../../src/participant/registry.ts'
 import { Settlements } from '../../../src/participant/settle.ts'
 import type { BranchRecord } from '../../../src/protocol/vocabulary.ts'
-import { type RecoveryContext, recoverParticipant } from '../../../src/recovery/pass.ts'
+import {
+  postponedIn,
+  type RecoveryContext,
+  recoverParticipant,
+} from '../../../src/recovery/pass.ts'
 import { Phases } from '../../../src/tracing.ts'
 import { formatGtrid } from '../../../src/xid.ts'
 import { FakeParticipant, gid, type Script, SERVER } from '../../support/fake-participant.ts'
@@ -209,6 +213,22 @@ describe('a pass of recovery', () => {
     w.logCommit(w.gtrid(1))
     expect(await w.pass()).toMatchObject({ committed: 0, rolledBack: 0, unsettled: 2 })
     expect(w.log.pending()).toHaveLength(1)
+  })
+
+  it('tells why the first that the server would not do yet was not done, with its hint', async () => {
+    const w = world()
+    const cause = new UnanimousError('PARTICIPANT_UNFIT', 'ledger: denied', { hint: 'GRANT' })
+    const causes = [cause, new Error('another')]
+    w.ledger.settle = async () => ({ kind: 'later', cause: causes.shift() })
+    w.prepare(w.gtrid(1))
+    w.prepare(w.gtrid(2))
+    w.logCommit(w.gtrid(1))
+    expect(postponedIn(await w.pass())).toEqual({
+      participant: 'ledger',
+      count: 2,
+      why: 'ledger: denied',
+      hint: 'GRANT',
+    })
   })
 
   it('never touches branches of another log, of a forgotten incarnation or of strangers', async () => {
