@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createPool, type RowDataPacket } from 'mysql2/promise'
 import { Pool } from 'pg'
-import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { cliProject, collect } from '../support/cli-project.ts'
 import { testDatabases } from '../support/databases.ts'
@@ -289,20 +289,27 @@ describe('after a crash behind the decision', () => {
     expect(second.left).toEqual([])
   })
 
-  it('recover --apply tells why a branch could not be settled yet: 3', async () => {
+  it('recover --apply and resolve tell why a branch could not be settled yet: 3', async () => {
     await project.crashAt('decide:after')
     const [crashed] = (await listed()).transactions
+    const gtrid = String(crashed?.gtrid.replace(/\d+$/, '9'))
     // Prepared behind a proxy, which names no session; on MariaDB that keeps the branch.
-    const xa = `'${crashed?.gtrid.replace(/\d+$/, '9')}','shop',1`
+    const xa = `'${gtrid}','shop',1`
     const holder = await shop.getConnection()
+    onTestFinished(() => holder.destroy())
     await holder.query(`xa start ${xa}`)
     await holder.query("insert into entry (note) values ('z')")
     for (const verb of ['end', 'prepare']) await holder.query(`xa ${verb} ${xa}`)
+    const hint = 'end the session that prepared it: SHOW PROCESSLIST, then KILL'
     const { code, err } = await project.cli('recover', '--apply')
     const told = Applied.parse(JSON.parse((await project.cli('recover', '--apply', '--json')).out))
-    if (isMariadb) await holder.query(`xa rollback ${xa}`)
-    holder.release()
-    const hint = 'end the session that prepared it: SHOW PROCESSLIST, then KILL'
+    if (isMariadb) {
+      const word = ['--reason', 'it stays', '--apply']
+      const resolved = await project.cli('resolve', gtrid, '--rollback', ...word)
+      expect(resolved.out).toContain(`not done`)
+      expect(resolved.err).toContain(hint)
+      await holder.query(`xa rollback ${xa}`)
+    }
     const why = 'shop: a session holds the branch'
     const lines = `Not settled yet: 1 in shop: ${why}.\n  ${hint}\nRun again with --apply --wait 30s.\n`
     expect([code, err]).toEqual(isMariadb ? [3, lines] : [0, ''])
