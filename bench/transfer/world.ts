@@ -78,7 +78,7 @@ export function openPools(urls: Urls, size: number): Pools {
   const wide = both(2 * size)
   const limited = both(size, { lock_timeout: 4_000 })
   limited.shop.pool.on('connection', (connection) => {
-    connection.query('set session innodb_lock_wait_timeout = 5, session lock_wait_timeout = 5')
+    connection.query('set session innodb_lock_wait_timeout = 4, session lock_wait_timeout = 4')
   })
   const defaultShop = mysql2.createPool({ uri: urls.shop, connectionLimit: size })
   return {

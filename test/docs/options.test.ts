@@ -42,33 +42,35 @@ async function work(): Promise<void> {
   expect(await deadlines.run({ before, after })).toBe('3 attempts\n')
 })
 
-it('performance: settled behind its answer, which closing waits for, and given in advance', async () => {
+it('performance: sessions with limits of their own, settled behind the answer, which closing waits for, and given in advance', async () => {
   const before = `${POOLS}
-const [ledger, shop] = [ledgerPool, shopPool]
-await ledger.query('create table una_page (id int)')
-await shop.query('create table una_page (id int)')
-await ledger.query('create table account (id int, balance int)')
-await ledger.query('insert into account values (1, 500)')
-await shop.query('create table wallet (id int, balance int)')
-await shop.query('insert into wallet values (7, 500)')
+import pg from 'pg'
+import mysql2 from 'mysql2/promise'
+await ledgerPool.query('create table una_page (id int, wait text)')
+await shopPool.query('create table una_page (id int, wait int)')
+await ledgerPool.query('create table account (id int, balance int)')
+await ledgerPool.query('insert into account values (1, 500)')
+await shopPool.query('create table wallet (id int, balance int)')
+await shopPool.query('insert into wallet values (7, 500)')
 async function transfer(): Promise<void> {
-  await coordinator.pool('ledger').query('insert into una_page values (1)')
-  await coordinator.pool('shop').query('insert into una_page values (1)')
+  await coordinator.pool('ledger').query("insert into una_page values (1, current_setting('lock_timeout'))")
+  await coordinator.pool('shop').query('insert into una_page values (1, @@innodb_lock_wait_timeout + @@lock_wait_timeout)')
 }
 `
   const after = `
 await coordinator.close()
-const inLedger = await ledger.query('select id from una_page')
-const [inShop] = await shop.query('select id from una_page')
+const inLedger = await ledger.query('select * from una_page')
+const [inShop] = await shop.query('select * from una_page')
 const accounts = await ledger.query('select balance from account')
 const [wallets] = await shop.query('select balance from wallet')
 console.log(inLedger.rows, inShop, accounts.rows, wallets)
-await Promise.all([ledgerPool.end(), shopPool.end()])
+await Promise.all([ledger, shop, ledgerPool, shopPool].map((pool) => pool.end()))
 `
   const report = await performancePage.run({ before, after })
   expect(report).toMatch(/^1 ResultSetHeader \{[^}]*affectedRows: 1/)
-  const row = '[ { id: 1 } ]'
-  expect(report).toContain(`${row} ${row} [ { balance: 400 } ] [ { balance: 600 } ]\n`)
+  // As their sessions wait: the branches have not set anything.
+  const rows = "[ { id: 1, wait: '4s' } ] [ { id: 1, wait: 8 } ]"
+  expect(report).toContain(`${rows} [ { balance: 400 } ] [ { balance: 600 } ]\n`)
 })
 
 it('servers: unsafe settings are allowed by their codes', async () => {
