@@ -33,6 +33,8 @@ class Asked {
   }
 }
 
+const no = (): boolean => false
+
 export class Patience {
   readonly #clock: Clock
   readonly #limitMs: number
@@ -68,12 +70,14 @@ export class Patience {
    * @param isDone - whether the server is seen to do nothing for the session
    */
   async askLong<T>(isDone: () => Promise<boolean>, asked: Promise<T>): Promise<T> {
-    for (let done = false; ; ) {
+    for (let idle = 0; ; ) {
       const answer = await within(this.#clock, this.#limitMs, asked)
       if (answer !== LATE) return answer
-      // What it answered may have been on its way at the look before.
-      if (done) throw new Error(`no answer within ${this.#limitMs} ms, and the session is idle`)
-      done = await isDone().catch(() => false)
+      // At one look the packet may still be read, and at the next its answer be on its way.
+      if (idle === 2) throw new Error('no answer, and the session is idle')
+      // The look may wait for a server that is out of reach: the answer does not wait for the look.
+      const isIdle = await Promise.race([isDone().catch(no), asked.then(no, no)])
+      idle = isIdle ? idle + 1 : 0
     }
   }
 

@@ -9,6 +9,7 @@ import { asMysqlError, NO_SUCH_THREAD } from '../dialect/mysql-errors.ts'
 import type { OwnConnection } from './connections.ts'
 import type { Physical } from './enlist.ts'
 import { lifeOf } from './prove.ts'
+import { isHidden } from './witness.ts'
 
 /** @param known - the server behind the own connection */
 export async function interrupt(
@@ -32,10 +33,10 @@ export async function interrupt(
 }
 
 /**
- * Whether the session is seen to do nothing. One that is not listed may be hidden from us, and then works.
+ * Whether the session is seen to do nothing, or to be gone. One that may be hidden from us works.
  */
 export async function isDone(
-  own: OwnConnection,
+  own: Pick<OwnConnection, 'run'>,
   known: ServerIdentity | undefined,
   { server, threadId }: Physical,
 ): Promise<boolean> {
@@ -43,5 +44,5 @@ export async function isDone(
   const life = lifeOf(known, server)
   if (life !== 'same') return life === 'restarted'
   const [row] = await own.run(sql.command(threadId))
-  return row?.['command'] === 'Sleep'
+  return row === undefined ? !(await isHidden(own)) : row['command'] === 'Sleep'
 }

@@ -158,7 +158,9 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
     })
   }
 
-  isDone(physical: Physical): Promise<boolean> {
+  async isDone(physical: Physical): Promise<boolean> {
+    // Behind a proxy nothing could be seen: no turn on the lane for that.
+    if (physical.threadId === undefined) return false
     return this.#lane.use(async (own) => {
       const { identity } = await this.#contact.on(own)
       return isDone(own, identity, physical)

@@ -59,6 +59,7 @@ export function queryClassOf<Answer>(client: PgClient): QueryClass<Answer> | und
  */
 export function sendBare({ stream }: Connection, texts: readonly string[]): void {
   const length = texts.reduce((sum, text) => sum + Buffer.byteLength(text) + BARE_BYTES, 0)
+  if (length === 0) return
   const packet = Buffer.allocUnsafe(length)
   let at = 0
   for (const text of texts) {

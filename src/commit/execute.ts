@@ -42,10 +42,18 @@ export function groupStatements(statements: readonly Statement[], names: Names):
     if (typeof on !== 'string') throw refused(`statement ${at} does not name its participant`)
     if (!names.has(on)) throw unknownParticipant(on, names, '')
     const group = groups.get(on) ?? []
-    group.push({ at, statement })
+    group.push({ at, statement: copyOf(statement) })
     groups.set(on, group)
   }
   return groups
+}
+
+/** It is sent later: whoever gives the same object, or the same values, to another call may change them meanwhile. */
+function copyOf({ values, ...statement }: Statement): Statement {
+  if (typeof values !== 'object' || values === null) return statement
+  if (Array.isArray(values)) return { ...statement, values: [...(values as readonly unknown[])] }
+  const named = Object.create(Object.getPrototypeOf(values) as object | null) as object
+  return { ...statement, values: Object.assign(named, values) }
 }
 
 /**

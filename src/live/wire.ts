@@ -67,8 +67,8 @@ export interface LiveRunning {
 export interface LiveRecovered {
   /** In the order in which it happened. */
   readonly done: readonly Done[]
-  /** What the last pass could not settle yet. */
-  readonly unsettled: readonly Postponed[]
+  /** What the last pass could not settle yet; absent where the coordinator is of an earlier version. */
+  readonly unsettled?: readonly Postponed[]
   /** What is left. */
   readonly inspection: Inspection
 }

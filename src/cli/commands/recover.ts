@@ -179,7 +179,7 @@ async function settleLive(
     if (answer === undefined) return undefined
     const inspection = await session.placed(answer.inspection)
     session.tellTroubles(inspection.participants)
-    return { done: answer.done, unsettled: answer.unsettled, inspection }
+    return { done: answer.done, unsettled: answer.unsettled ?? [], inspection }
   } finally {
     progress.end()
   }

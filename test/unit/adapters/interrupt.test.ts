@@ -9,9 +9,31 @@ import {
 import { checkLockTimeout, spreadLockTimeout } from '../../../adapters/dialect/lock-timeout.ts'
 import * as mysql from '../../../adapters/dialect/mysql.ts'
 import * as postgres from '../../../adapters/dialect/postgres.ts'
+import { isDone } from '../../../adapters/mysql2/interrupt.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
 
 const NEVER = new Promise<never>(() => undefined)
+
+describe('what MySQL shows of a session', () => {
+  const server = { server: 'one', startedAtMs: 1_000 }
+  const physical = { server, threadId: 7, limit: undefined, flavour: 'MySQL', heardMs: 0 } as const
+  const seen = (row: object | undefined, hides = false) => ({
+    run: async (text: string) => {
+      if (text !== mysql.NEEDS_PROCESS) return row === undefined ? [] : [{ ...row }]
+      if (hides) throw Object.assign(new Error('denied'), { errno: 1227, sqlState: '42000' })
+      return []
+    },
+  })
+
+  it.each([
+    ['idle', seen({ command: 'Sleep' }), true],
+    ['at work', seen({ command: 'Query' }), false],
+    ['gone', seen(undefined), true],
+    ['perhaps hidden from us', seen(undefined, true), false],
+  ] as const)('%s', async (_, own, done) => {
+    expect(await isDone(own, server, physical)).toBe(done)
+  })
+})
 
 describe('quiesce', () => {
   it('asks nobody when nothing runs', async () => {

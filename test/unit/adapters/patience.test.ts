@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Patience } from '../../../adapters/dialect/patience.ts'
 import type { Done } from '../../../adapters/dialect/waiting.ts'
+import { systemClock } from '../../../src/clock.ts'
 import { messageOf } from '../../../src/errors.ts'
 import { ManualClock } from '../../support/test-log.ts'
 
@@ -60,5 +61,59 @@ describe('patience with a server', () => {
     clock.advance(100)
     done(null, 1)
     await expect(answer).rejects.toThrow('no answer within 100 ms')
+  })
+})
+
+describe('patience with what may take its time', () => {
+  /** @param looks - whether the session is idle, look by look; then the answer comes */
+  async function heardAfter(...looks: boolean[]): Promise<{ heard: unknown; looked: number }> {
+    let answer: (value: number) => void = () => undefined
+    const asked = new Promise<number>((resolve) => {
+      answer = resolve
+    })
+    let looked = 0
+    const isDone = async (): Promise<boolean> => {
+      const isIdle = looks[looked]
+      looked += 1
+      if (isIdle === undefined) answer(7)
+      return isIdle ?? false
+    }
+    const waited = new Patience(systemClock, 5).askLong(isDone, asked)
+    return { heard: await waited.catch(messageOf), looked }
+  }
+
+  it('gives up what its session was idle without, twice in a row', async () => {
+    expect(await heardAfter(false, true, true, true)).toEqual({
+      heard: 'no answer, and the session is idle',
+      looked: 3,
+    })
+  })
+
+  it('waits on where the packet was read only after a look, or the look fails', async () => {
+    expect(await heardAfter(true, false, true, false)).toEqual({ heard: 7, looked: 5 })
+    const failing = new Patience(systemClock, 5)
+    let answer: (value: number) => void = () => undefined
+    const asked = new Promise<number>((resolve) => {
+      answer = resolve
+    })
+    let looked = 0
+    const heard = failing.askLong(async () => {
+      looked += 1
+      if (looked === 4) answer(7)
+      throw new Error('out of reach')
+    }, asked)
+    expect(await heard).toBe(7)
+  })
+
+  it('lets an answer that is there wait for no look', async () => {
+    let answer: (value: number) => void = () => undefined
+    const asked = new Promise<number>((resolve) => {
+      answer = resolve
+    })
+    const isDone = (): Promise<boolean> => {
+      setImmediate(() => answer(7))
+      return new Promise(() => undefined)
+    }
+    expect(await new Patience(systemClock, 5).askLong(isDone, asked)).toBe(7)
   })
 })

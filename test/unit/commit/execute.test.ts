@@ -1,5 +1,6 @@
 /** Statements given in advance, over participants in memory: what is given to whom, and when. */
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { groupStatements } from '../../../src/commit/execute.ts'
 import { Coordinator, TransactionError } from '../../../src/index.ts'
 import { FakeParticipant, type Script } from '../../support/fake-participant.ts'
 import { testFolders } from '../../support/folder.ts'
@@ -52,6 +53,20 @@ describe('execute', () => {
       'shop given b now',
     ])
     expect(trace).not.toContain('ledger vote')
+  })
+
+  it('means the texts and values of the call, whatever the caller does with them afterwards', () => {
+    const named = { amount: 1 }
+    const values = [1]
+    const statement = { on: 'ledger', text: 'a', values }
+    const names = new Set(['ledger', 'shop'])
+    const groups = groupStatements([statement], names)
+    const [again] = groupStatements([{ on: 'shop', text: 'b', values: named }], names).values()
+    values[0] = 2
+    statement.text = 'another'
+    named.amount = 2
+    expect(groups.get('ledger')?.[0]?.statement).toEqual({ on: 'ledger', text: 'a', values: [1] })
+    expect(again?.[0]?.statement.values).toEqual({ amount: 1 })
   })
 
   it('rolls back every branch when one does not take its statements', async () => {
