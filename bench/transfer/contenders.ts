@@ -44,19 +44,19 @@ export async function openContenders(
       const words = ['--import', 'tsx', program, name, own, ledger, shop]
       started.push({ name, process: await LineProcess.start([process.execPath, ...words]) })
     }
+    const all = started.map(({ name, process: one }) => ({
+      ...contender(name, one),
+      once: async (row: number) => {
+        await one.ask('once', row)
+      },
+      profile: (callers: number, forMs: number) => one.ask<Profile>('profile', callers, forMs),
+    }))
+    for (const one of all) await one.turn(WARM_CALLERS, warmMs)
+    return { all, close }
   } catch (cause) {
     await close()
     throw cause
   }
-  const all = started.map(({ name, process: one }) => ({
-    ...contender(name, one),
-    once: async (row: number) => {
-      await one.ask('once', row)
-    },
-    profile: (callers: number, forMs: number) => one.ask<Profile>('profile', callers, forMs),
-  }))
-  for (const one of all) await one.turn(WARM_CALLERS, warmMs)
-  return { all, close }
 }
 
 export function contender(name: string, one: LineProcess): Contender {
