@@ -271,6 +271,10 @@ export const SESSIONS = 'SHOW FULL PROCESSLIST'
 /** Without the privilege PROCESS: those of this user. */
 export const SESSION_STATES =
   'SELECT ID AS id, COMMAND AS command FROM information_schema.PROCESSLIST'
+/** What a session is doing. */
+export function command(threadId: number): string {
+  return `SELECT COMMAND AS command FROM information_schema.PROCESSLIST WHERE ID = ${threadId}`
+}
 /** The plan of what a session runs (MariaDB): 1094 when there is no such session, whoever asks. */
 export function explainFor(threadId: number): string {
   return `SHOW EXPLAIN FOR ${threadId}`
@@ -288,9 +292,4 @@ function insert(xid: Xid, schema: string, state: string): string {
 function table(schema: string | undefined, which: string = MARKER_TABLE): string {
   const name = identifier(which)
   return schema === undefined ? name : `${identifier(schema)}.${name}`
-}
-
-/** What a session is doing. */
-export function command(threadId: number): string {
-  return `SELECT COMMAND AS command FROM information_schema.PROCESSLIST WHERE ID = ${threadId}`
 }
