@@ -16,6 +16,7 @@ export const MYSQL_ALLOWS: readonly [
   'xa-attached',
   'foreign-format-id',
   'sessions-hidden',
+  'proxy-unmarked',
   'clock-skew',
 ] = [
   'flush-log-at-commit',
@@ -24,6 +25,7 @@ export const MYSQL_ALLOWS: readonly [
   'xa-attached',
   'foreign-format-id',
   'sessions-hidden',
+  'proxy-unmarked',
   'clock-skew',
 ]
 
@@ -39,6 +41,8 @@ export interface SeenMysql {
   readonly user: string
   /** The greeting's id and the session's, where they differ. */
   readonly proxy: { readonly greeted: number | null; readonly threadId: number } | undefined
+  /** A proxy was declared: no session has a name. */
+  readonly proxied: boolean
   readonly resetOnRelease: boolean
   /** By lower-case name; those that bear on two-phase commit and exist. */
   readonly variables: ReadonlyMap<string, string> | Error
@@ -67,6 +71,7 @@ export function mysqlFacts(seen: SeenMysql): readonly Fact[] {
     ...variableFacts(seen),
     ...listFacts(seen),
     ...sessionFacts(seen),
+    ...proxyFacts(seen),
     ...markerFacts(seen),
     ...clockFacts(seen.clockSkewMs),
   ]
@@ -198,6 +203,19 @@ function listFacts({ flavour, foreign, user }: SeenMysql): Fact[] {
       severity: 'unwise',
       message: `prepared branch ${strange} has another formatID than 1: a restart of MySQL may lose prepared branches, ours too`,
       mend: 'let every XA user of this server use formatID 1, the default',
+    },
+  ]
+}
+
+/** T11: the OK to a commit may mean nothing while the session that prepared the branch is ending. */
+function proxyFacts({ flavour, proxied, markerEngine, markerTable }: SeenMysql): Fact[] {
+  if (flavour === 'MySQL' || !proxied || markerEngine !== undefined) return []
+  return [
+    {
+      code: 'proxy-unmarked',
+      severity: 'overridable',
+      message: `behind a proxy MariaDB may answer OK to the commit of a prepared branch and not commit it, and without ${markerTable} nothing tells`,
+      mend: 'unanimous init, which creates that table',
     },
   ]
 }

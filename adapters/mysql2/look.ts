@@ -50,6 +50,7 @@ export async function lookAtMysql(
     version,
     user: sql.account(String(server?.['account'])),
     proxy: proxy || greeted === threadId ? undefined : { greeted, threadId },
+    proxied: proxy,
     resetOnRelease: pool.resetOnRelease === true,
     variables,
     foreign: flavour === 'MySQL' ? await readForeign(own) : [],

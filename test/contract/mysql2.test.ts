@@ -128,7 +128,10 @@ describe(`settings and privileges on ${SERVER}`, () => {
 
   test('T3: behind a proxy no session is named, and none is ever ended', async () => {
     await admin('CREATE TABLE IF NOT EXISTS work (id int)')
-    const { participant, branch } = participantOver(poolWith({}), { proxy: true })
+    const { participant, branch } = participantOver(poolWith({}), {
+      proxy: true,
+      allow: ['proxy-unmarked'],
+    })
     const one = branch()
     await one.handle.query('INSERT INTO work VALUES (1)')
     expect(one.xid?.bqual).toBe('shop')

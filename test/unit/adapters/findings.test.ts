@@ -41,6 +41,7 @@ const MYSQL: SeenMysql = {
   version: '9.7.4',
   user: "'app'@'%'",
   proxy: undefined,
+  proxied: false,
   resetOnRelease: false,
   variables: new Map([
     ['innodb_flush_log_at_trx_commit', '1'],
@@ -200,6 +201,13 @@ describe('MySQL and MariaDB', () => {
       ['unwise sessions-hidden'],
     ],
     ['hidden sessions on MySQL', { ...MYSQL, sessionsHidden: true }, []],
+    [
+      'T11 a proxy before MariaDB, without marker tables',
+      { ...MARIADB, proxied: true, markerEngine: undefined },
+      ['overridable proxy-unmarked'],
+    ],
+    ['a proxy before MariaDB', { ...MARIADB, proxied: true, markerEngine: 'InnoDB' }, []],
+    ['a proxy before MySQL', { ...MYSQL, proxied: true }, []],
     ['a MyISAM marker table', { ...MYSQL, markerEngine: 'MyISAM' }, ['unfit marker-engine']],
     ['no marker table', { ...MYSQL, markerEngine: undefined }, []],
     ['a clock ahead', { ...MYSQL, clockSkewMs: 10_000 }, ['unwise clock-skew']],
@@ -277,6 +285,8 @@ describe('the judgement', () => {
     const family = [
       ...mysqlFacts({
         ...MARIADB,
+        proxied: true,
+        markerEngine: undefined,
         resetOnRelease: true,
         sessionsHidden: true,
         clockSkewMs: 1e6,
