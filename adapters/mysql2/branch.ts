@@ -286,7 +286,8 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     if (session === undefined || this.#xid === undefined) {
       return this.#failed(new Error('the branch was not begun'), false, false)
     }
-    const restored = withRestore(statements(this.#xid), session)
+    const ours = statements(this.#xid)
+    const restored = withRestore(ours, session)
     const texts = session.inFewestTrips(restored)
     for (const [at, text] of texts.entries()) {
       const decides = at === texts.length - 1
@@ -297,7 +298,7 @@ export class MysqlBranch implements Branch<MysqlHandle> {
         return this.#failed(cause, decides, texts.length < restored.length)
       }
     }
-    if (texts.length === 1) session.owes(undefined)
+    if (restored !== ours) session.owes(undefined)
     return this.#state === 'voting' ? { kind: 'done' } : { kind: 'lost', cause: session.lost }
   }
 

@@ -64,6 +64,10 @@ export type MysqlDone = (cause: unknown, ...rest: unknown[]) => void
 /** A pool of `mysql2` beneath its promises. */
 export interface MysqlCorePool {
   readonly config: MysqlPoolConfig
+  /** Whoever waits for a connection. */
+  readonly _connectionQueue?: { readonly length?: number }
+  on(event: 'acquire', listener: (connection: MysqlPoolCore) => void): unknown
+  removeListener(event: 'acquire', listener: (connection: MysqlPoolCore) => void): unknown
   query(sql: unknown, values?: unknown, done?: MysqlDone): MysqlCommand
   execute(sql: unknown, values?: unknown, done?: MysqlDone): void
   getConnection(done: MysqlDone): void

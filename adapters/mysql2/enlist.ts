@@ -24,6 +24,7 @@ import type { Patience } from '../dialect/patience.ts'
 import { enlistFailed, isOutOfReach } from '../dialect/reach.ts'
 import { inTime } from '../dialect/waiting.ts'
 import type { MysqlPromisePool } from './driver-types.ts'
+import type { Kept } from './kept.ts'
 import { acquire, type Session } from './pool.ts'
 
 /** A physical connection: the server behind it and its id there. */
@@ -44,6 +45,7 @@ export interface MysqlHome {
   readonly clock: Clock
   readonly pool: MysqlPromisePool
   readonly patience: Patience
+  readonly kept: Kept
   /** Connections that the pool may open. */
   readonly poolSize: number
   /** How long an answer to a verb may take before the connection is given up, in ms. */
@@ -120,7 +122,7 @@ export async function enlist(
   try {
     const physical = home.known(session) ?? (await inTime(home, home.identify(session)))
     const xid = { gtrid: request.gtrid, bqual: formatBqual(home.name, physical.threadId) }
-    openWith(session, physical, sql.begin(xid, request.isolation, request.readOnly))
+    openWith(home, session, physical, sql.begin(xid, request.isolation, request.readOnly))
     session.watchedBy(() => home.isDone(physical))
     // It may be open at one end only by now, and a statement of the application may take its time.
     if (home.clock.monotonic() - physical.heardMs > home.answerMs) await session.begin()
@@ -132,12 +134,15 @@ export async function enlist(
 }
 
 function openWith(
+  { kept }: MysqlHome,
   session: Session,
-  { limit, flavour }: Physical,
+  { limit, flavour, threadId }: Physical,
   statements: readonly string[],
 ): void {
-  if (limit !== undefined) session.owes(limit.restore)
-  session.opens(limit === undefined ? statements : [limit.set, ...statements], flavour)
+  // Behind a proxy the session may be another one the next time.
+  if (limit !== undefined) session.owes(limit.restore, threadId !== undefined && kept.admits())
+  const isLimited = limit === undefined || session.isLimited
+  session.opens(isLimited ? statements : [limit.set, ...statements], flavour)
 }
 
 export function giveBack({ clock }: MysqlHome, session: Session, physical?: Physical): void {

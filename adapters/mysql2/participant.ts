@@ -50,8 +50,9 @@ import {
 import type { MysqlHome, Physical } from './enlist.ts'
 import { holds } from './holds.ts'
 import { interrupt, isDone } from './interrupt.ts'
+import { Kept } from './kept.ts'
 import { glanceAtMysql, lookAtMysql, type MysqlLearned } from './look.ts'
-import type { Session } from './pool.ts'
+import { giveBack, type Session } from './pool.ts'
 import { identify, identityIn, isListed, lifeOf, list, prove, proveOnePhase } from './prove.ts'
 import { type Settler, type Step, settleFrom, type Who, whoIs } from './settle.ts'
 import { announce, announced, markersOf, naming, sessions } from './witness.ts'
@@ -77,6 +78,7 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
   readonly answerMs: number
   readonly lockTimeoutMs: number
   readonly patience: Patience
+  readonly kept: Kept
   readonly #given: P
   readonly #settings: MysqlSettings
   readonly #lane: Lane<OwnConnection>
@@ -93,6 +95,7 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
     this.answerMs = settings.answerMs
     this.lockTimeoutMs = settings.lockTimeoutMs
     this.patience = new Patience(context.clock, settings.answerMs)
+    this.kept = new Kept(pool, giveBack)
     this.#departures = new Departures(context.clock)
     // 0: as many as are asked for.
     this.poolSize = poolConfig(this.pool).connectionLimit || Number.POSITIVE_INFINITY
@@ -294,6 +297,7 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
   }
 
   async close(): Promise<void> {
+    this.kept.close()
     await this.#lane.close()
   }
 

@@ -5,8 +5,9 @@
  *  1. From check-out to release it has listeners for its end; they leave with it.
  *  2. It goes back to the pool only with no branch on it: the next borrower would be in it, and
  *     MariaDB loses a prepared branch whose connection is reset (T2). Everything else is closed hard.
- *  3. It goes back with the session settings that it came with. Where they could not travel with a
- *     packet of the branch, they go just before the next borrower's statement, and nobody waits.
+ *  3. Whoever else takes it has the session settings that it came with. They travel with a packet of the
+ *     branch, or go just before the next borrower's statement, or when that borrower is not a branch
+ *     (kept.ts).
  *  4. After `destroy` nothing pending is awaited for the server's sake: mysql2's own destroy() only
  *     half-closes, so the socket is destroyed first, and with an error: without one mysql2 leaves
  *     what was pending unsettled for ever. A socket that is closing already takes no error, and
@@ -28,6 +29,7 @@ import {
   type MysqlPromisePool,
   type TypeCast,
 } from './driver-types.ts'
+import type { Kept } from './kept.ts'
 import { queryClassOf } from './query-class.ts'
 
 export type Row = Readonly<Record<string, unknown>>
@@ -37,26 +39,35 @@ export interface Lender {
   readonly pool: MysqlPromisePool
   readonly clock: Clock
   readonly patience: Patience
+  readonly kept: Kept
 }
 
 export class Session {
   /** Beneath the promises, which take the stack of every statement down. */
   readonly connection: MysqlPoolCore
+  /** Whether it came with the limits of a branch: see kept.ts. */
+  readonly isLimited: boolean
   readonly #patience: Patience
+  readonly #kept: Kept
   #lost: Error | undefined
   #gone = false
   #whenGone: () => void = () => undefined
   #isDone: (() => Promise<boolean>) | undefined
   #owed: string | undefined
+  #keeps: boolean
   #opening: readonly string[] | undefined
   #flavour: sql.Flavour | undefined
   readonly #onEnd = (cause?: Error): void => {
     this.#lost ??= cause ?? new Error('the server closed the connection')
   }
 
-  constructor(connection: MysqlPoolCore, patience: Patience) {
+  constructor(connection: MysqlPoolCore, { patience, kept }: Lender) {
     this.connection = connection
+    this.#owed = kept.took(connection)
+    this.#keeps = this.#owed !== undefined
+    this.isLimited = this.#keeps
     this.#patience = patience
+    this.#kept = kept
     connection.on('error', this.#onEnd)
     connection.on('end', this.#onEnd)
   }
@@ -73,8 +84,7 @@ export class Session {
 
   /**
    * Packets for statements that answer nothing. MySQL takes each statement in a trip of its own unless
-   * the pool has `multipleStatements`: there the lock waits cost one trip, 0.1 to 0.2 ms on a local
-   * socket, and none where the server's own are short.
+   * the pool has `multipleStatements`: 0.1 to 0.2 ms on a local socket.
    */
   inFewestTrips(statements: readonly string[]): readonly string[] {
     if (statements.length === 1) return statements
@@ -82,13 +92,19 @@ export class Session {
     return this.#flavour === 'MariaDB' ? [sql.block(statements)] : statements
   }
 
-  /** Sets what gives the session back as it came; `undefined` once it was said. */
-  owes(restore: string | undefined): void {
+  /**
+   * Sets what gives the session back as it came; `undefined` once it was said.
+   *
+   * @param keeps - it may go back with the limits that the branch has
+   */
+  owes(restore: string | undefined, keeps = false): void {
     this.#owed = restore
+    this.#keeps = keeps
   }
 
+  /** What is to be said for that before the branch ends; `undefined` also where it may be said later. */
   get owed(): string | undefined {
-    return this.#owed
+    return this.#keeps ? undefined : this.#owed
   }
 
   /** A verb of ours, whose answer comes in time or not at all. */
@@ -157,14 +173,15 @@ export class Session {
     this.#gone = true
     this.connection.removeListener('error', this.#onEnd)
     this.connection.removeListener('end', this.#onEnd)
-    // The driver sends in order: what the next borrower says comes behind it.
-    if (this.#owed !== undefined) {
-      send(this.connection, this.#owed, (cause) => {
-        if (cause !== null) this.connection.destroy()
-      })
-    }
+    if (this.#owed !== undefined && !this.#keep(this.#owed)) giveBack(this.connection, this.#owed)
     this.connection.release()
     this.#whenGone()
+  }
+
+  /** Not before its limits were said: with the opening. */
+  #keep(restore: string): boolean {
+    if (!this.#keeps || (this.#opening !== undefined && !this.isLimited)) return false
+    return this.#kept.keep(this.connection, restore)
   }
 
   destroy(cause: Error): void {
@@ -178,6 +195,13 @@ export class Session {
     }
     this.#whenGone()
   }
+}
+
+/** The driver sends in order: what the next borrower says comes behind it. */
+export function giveBack(connection: MysqlPoolCore, restore: string): void {
+  send(connection, restore, (cause) => {
+    if (cause !== null) connection.destroy()
+  })
 }
 
 /** One text of ours, whatever the pool's own settings make of rows and values. */
@@ -222,15 +246,18 @@ function send(connection: MysqlCore, text: string, done: Done<readonly Row[]>): 
 }
 
 export function acquire(
-  { pool, clock, patience }: Lender,
+  lender: Lender,
   boundMs: number,
   seat: Seat,
 ): Promise<Session | typeof LATE> {
+  const { pool, clock, kept } = lender
   return takeInTime(clock, boundMs, seat, (done) => {
-    corePool(pool).getConnection((cause, connection) => {
-      if (cause !== null && cause !== undefined) done(cause)
-      else done(null, new Session(connection as MysqlPoolCore, patience))
-    })
+    kept.taking(() =>
+      corePool(pool).getConnection((cause, connection) => {
+        if (cause !== null && cause !== undefined) done(cause)
+        else done(null, new Session(connection as MysqlPoolCore, lender))
+      }),
+    )
   })
 }
 

@@ -5,7 +5,8 @@
 import pg from 'pg'
 import { afterAll, beforeEach, expect, it } from 'vitest'
 import { Patience } from '../../adapters/dialect/patience.ts'
-import { acquire } from '../../adapters/mysql2/pool.ts'
+import { Kept } from '../../adapters/mysql2/kept.ts'
+import { acquire, giveBack } from '../../adapters/mysql2/pool.ts'
 import { sendFirst } from '../../adapters/pg/first.ts'
 import { Session } from '../../adapters/pg/pool.ts'
 import { LATE, systemClock } from '../../src/adapter.ts'
@@ -97,7 +98,9 @@ it('a begin that was said already is not passed over in silence: what follows wo
   await expect(postgres.begin()).rejects.toThrow('said once')
   postgres.destroy(new Error('the test has ended'))
   const seat = { taken: () => undefined, left: () => undefined, onceHeld: () => undefined }
-  const mysql = await acquire({ pool: plain.shop, clock: systemClock, patience }, 10_000, seat)
+  const kept = new Kept(plain.shop, giveBack)
+  const lender = { pool: plain.shop, clock: systemClock, patience, kept }
+  const mysql = await acquire(lender, 10_000, seat)
   if (mysql === LATE) throw new Error('no connection came')
   mysql.opens(['BEGIN'], 'MySQL')
   await mysql.begin()
