@@ -6,7 +6,7 @@
  *   --rounds <n>       each a turn of every variant (default 12)
  *   --turn-ms <n>      how long a turn is (default 500)
  *   --peers            Narayana and Atomikos take turns, too: needs Maven and Java 17
- *   --warm-ms <n>      how long each contender runs before it is measured (default 10,000)
+ *   --warm-ms <n>      how long each contender runs before it is measured (default 20,000)
  *   --delay-ms <n>     of each direction, where trips are counted (default 1)
  *   --variants <names> those with ; between them, `hand-written` among them (default: all)
  *   --out <folder>     for JSON and chart (default bench/results)
@@ -59,7 +59,7 @@ async function main(): Promise<void> {
       rounds: { type: 'string', default: '12' },
       'turn-ms': { type: 'string', default: '500' },
       peers: { type: 'boolean', default: false },
-      'warm-ms': { type: 'string', default: '10000' },
+      'warm-ms': { type: 'string', default: '20000' },
       'delay-ms': { type: 'string', default: '1' },
       variants: { type: 'string' },
       out: { type: 'string', default: RESULTS },
@@ -104,16 +104,11 @@ async function measure(
 ): Promise<Results> {
   const rows: Row[] = []
   let profiled: Profile | undefined
-  const { delayMs, turnMs } = settings
+  const { delayMs, turnMs, warmMs } = settings
   console.log(
     `${world.title}, ${settings.rounds} rounds of ${turnMs} ms; ratios to "${YARDSTICK}", median (quarters)\n`,
   )
-  const own = await openContenders(
-    world.urls,
-    join(directory, 'own'),
-    settings.warmMs,
-    settings.variants,
-  )
+  const own = await openContenders(world.urls, join(directory, 'own'), warmMs, settings.variants)
   try {
     for (const callers of settings.callers) {
       const turns = await rounds([...own.all, ...peers], callers, settings.rounds, turnMs)
@@ -126,7 +121,8 @@ async function measure(
   } finally {
     await own.close()
   }
-  const counts = await count(world.urls, join(directory, 'wire'), delayMs, turnMs, YARDSTICK)
+  const lengths = { warmMs, turnMs, delayMs }
+  const counts = await count(world.urls, join(directory, 'wire'), lengths, YARDSTICK)
   printCounts(counts, delayMs)
   if (profiled !== undefined) printProfile(profiled, `${PROFILED_CALLERS} callers, ${PLAIN_OURS}`)
   return {

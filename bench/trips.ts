@@ -5,6 +5,7 @@
  *   --mysql mariadb|mysql[:<version>], --postgres <version>   which servers
  *   --delay-ms <n>     of each direction (default 1)
  *   --turn-ms <n>      how long a turn is, of five for each variant (default 1,000)
+ *   --warm-ms <n>      how long each variant runs before that, without a delay (default 20,000)
  *   --most <n>         fail when ours takes more trips on its critical path (default 3)
  *   --latency <x>      fail when ours takes longer than this part of hand-written (default 0.66)
  *   --out <folder>     (default bench/results)
@@ -27,6 +28,7 @@ async function main(): Promise<void> {
       postgres: { type: 'string' },
       'delay-ms': { type: 'string', default: '1' },
       'turn-ms': { type: 'string', default: '1000' },
+      'warm-ms': { type: 'string', default: '20000' },
       most: { type: 'string', default: '3' },
       latency: { type: 'string', default: '0.66' },
       out: { type: 'string', default: RESULTS },
@@ -36,8 +38,12 @@ async function main(): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'unanimous-bench-'))
   const world = await startWorld({ version: values.postgres }, mysqlWish(values.mysql))
   try {
-    const turnMs = Number(values['turn-ms'])
-    const counts = await count(world.urls, directory, delayMs, turnMs, YARDSTICK)
+    const lengths = {
+      warmMs: Number(values['warm-ms']),
+      turnMs: Number(values['turn-ms']),
+      delayMs,
+    }
+    const counts = await count(world.urls, directory, lengths, YARDSTICK)
     console.log(world.title)
     printCounts(counts, delayMs)
     const { title, flavour } = world

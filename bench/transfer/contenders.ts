@@ -8,7 +8,7 @@ import type { Profile } from './profile.ts'
 import type { Urls } from './world.ts'
 
 /** How many callers a contender has before it is measured. */
-export const WARM_CALLERS = 8
+export const WARM_CALLERS = 32
 
 /** One of ours and of those by hand. */
 export interface VariantProcess extends Contender {

@@ -13,21 +13,27 @@ export interface Counts {
   readonly p50Ms: number
 }
 
+/** How long, in ms. */
+interface Lengths {
+  /** For the compiler, without a delay. */
+  readonly warmMs: number
+  readonly turnMs: number
+  readonly delayMs: number
+}
+
 /** One caller, behind wires that add the delay to each direction. */
 export async function count(
   urls: Urls,
   directory: string,
-  delayMs: number,
-  turnMs: number,
+  { warmMs, turnMs, delayMs }: Lengths,
   yardstick: string,
 ): Promise<Counts[]> {
-  const wires = {
-    ledger: await wireTo(urls.ledger, delayMs),
-    shop: await wireTo(urls.shop, delayMs),
-  }
+  const wires = { ledger: await wireTo(urls.ledger), shop: await wireTo(urls.shop) }
   const through = { ledger: wires.ledger.url, shop: wires.shop.url }
-  const contenders = await openContenders(through, directory, turnMs)
+  const contenders = await openContenders(through, directory, warmMs)
   try {
+    wires.ledger.slow(delayMs)
+    wires.shop.slow(delayMs)
     const turns = await rounds(contenders.all, 1, 5, turnMs)
     const p50 = (name: string): number => median((turns.get(name) ?? []).map(({ p50Ms }) => p50Ms))
     const counts: Counts[] = []

@@ -9,10 +9,13 @@ export interface Wire {
   readonly url: string
   /** Trips since the last call. */
   takeTrips(): number
+  /** From now on each direction takes so much longer. */
+  slow(delayMs: number): void
   close(): Promise<void>
 }
 
-export async function wireTo(url: string, delayMs: number): Promise<Wire> {
+export async function wireTo(url: string, delayMs = 0): Promise<Wire> {
+  let addedMs = delayMs
   const target = new URL(url)
   const sockets = new Set<Socket>()
   let trips = 0
@@ -22,11 +25,11 @@ export async function wireTo(url: string, delayMs: number): Promise<Wire> {
     client.on('data', (chunk) => {
       if (spoke === 'server') trips += 1
       spoke = 'client'
-      later(delayMs, () => upstream.write(chunk))
+      later(addedMs, () => upstream.write(chunk))
     })
     upstream.on('data', (chunk) => {
       spoke = 'server'
-      later(delayMs, () => client.write(chunk))
+      later(addedMs, () => client.write(chunk))
     })
     for (const [socket, other] of [
       [client, upstream],
@@ -36,7 +39,7 @@ export async function wireTo(url: string, delayMs: number): Promise<Wire> {
       socket.on('error', () => undefined)
       socket.on('close', () => {
         sockets.delete(socket)
-        later(delayMs, () => other.destroy())
+        later(addedMs, () => other.destroy())
       })
     }
   })
@@ -49,6 +52,9 @@ export async function wireTo(url: string, delayMs: number): Promise<Wire> {
       const taken = trips
       trips = 0
       return taken
+    },
+    slow: (ms) => {
+      addedMs = ms
     },
     close: async () => {
       const closed = new Promise((resolve) => server.close(resolve))
