@@ -212,8 +212,7 @@ export class Coordinator<P extends Participants = Participants> {
   ): Promise<OpenTransaction<P>> {
     try {
       const running = await Running.begin(this.#parts.context, this.#check(options, false))
-      // How it ended hears whoever ends it.
-      running.traced(() => running.ended).catch(() => undefined)
+      running.follow()
       return running.tx.handlesWith({
         commit: () => running.commit(),
         rollback: () => running.rollback(),

@@ -72,7 +72,32 @@ const CHANNELS: { readonly [P in Phase]: TracingChannel<unknown, Span> } = {
   recover: tracingChannel('unanimous:recover'),
 }
 
-/** Runs each phase as a span, and keeps the time. One for each coordinator. */
+/** Runs a phase as a span. @param work - is given the span, to say what it learns */
+export function traced<T>(
+  phase: Phase,
+  span: Span,
+  work: (span: Span) => Promise<T>,
+  learn?: (span: Span, value: T) => void,
+): Promise<T> {
+  const channel = CHANNELS[phase]
+  return isHeard(channel) ? publish(channel, span, work, learn) : work(span)
+}
+
+/** Runs a transaction from its begin to its outcome; without a subscriber nobody writes that down. */
+export function tracedWhole<T>(span: Span, work: () => Promise<T>): Promise<T> {
+  return traced('transaction', span, work, tellCommitted)
+}
+
+/** Runs a phase in which a server answers; without a subscriber nobody writes down how. */
+export function tracedAnswer<T extends Answer>(
+  phase: 'prepare' | 'settle',
+  span: Span,
+  work: () => Promise<T>,
+): Promise<T> {
+  return traced(phase, span, work, tellKind)
+}
+
+/** How long phases took, however they ended. One for each coordinator. */
 export class Phases {
   readonly #clock: Clock
   readonly #durations: { readonly [P in Phase]: Durations } = {
@@ -87,38 +112,13 @@ export class Phases {
     this.#clock = clock
   }
 
-  /** @param work - is given the span, to say what it learns */
-  run<T>(phase: Phase, span: Span, work: (span: Span) => Promise<T>): Promise<T> {
-    return this.#run(phase, span, work, undefined)
-  }
-
-  /** Runs a transaction from its begin to its outcome; without a subscriber nobody writes that down. */
-  whole<T>(span: Span, work: () => Promise<T>): Promise<T> {
-    return this.#run('transaction', span, work, tellCommitted)
-  }
-
-  /** Runs a phase in which a server answers; without a subscriber nobody writes down how. */
-  ask<T extends Answer>(
-    phase: 'prepare' | 'settle',
-    span: Span,
-    work: () => Promise<T>,
-  ): Promise<T> {
-    return this.#run(phase, span, work, tellKind)
-  }
-
-  /** The promise of the work itself is answered: one of our own would be another, for each phase. */
-  #run<T>(
-    phase: Phase,
-    span: Span,
-    work: (span: Span) => Promise<T>,
-    learn: ((span: Span, value: T) => void) | undefined,
-  ): Promise<T> {
-    const startedAt = this.#clock.monotonic()
-    const channel = CHANNELS[phase]
-    const answer = isHeard(channel) ? publish(channel, span, work, learn) : work(span)
-    const ended = (): void => this.#durations[phase].add(this.#clock.monotonic() - startedAt)
-    answer.then(ended, ended)
-    return answer
+  /**
+   * Told by whoever waits for the phase: a reaction of our own would be another promise for each.
+   *
+   * @param startedAtMs - by the monotonic clock
+   */
+  took(phase: Phase, startedAtMs: number): void {
+    this.#durations[phase].add(this.#clock.monotonic() - startedAtMs)
   }
 
   /** So far. */

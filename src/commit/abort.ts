@@ -9,6 +9,7 @@ import { messageOf, TransactionError } from '../errors.ts'
 import { invariant } from '../invariant.ts'
 import type { Branch } from '../participant/branch.ts'
 import type { Refusal, Settlement } from '../protocol/vocabulary.ts'
+import { tracedAnswer } from '../tracing.ts'
 import type { CommitContext } from './context.ts'
 import type { Obstacle, Transaction } from './transaction.ts'
 
@@ -32,7 +33,9 @@ export async function abortTransaction(
   const silent: string[] = []
   await Promise.all(
     tx.enlisted.map(async (branch) => {
-      const settlement = await rollbackPhase(context, tx, branch)
+      const startedAt = context.clock.monotonic()
+      const settlement = await rollbackPhase(tx, branch)
+      context.phases.took('settle', startedAt)
       if (settlement.kind === 'absent') {
         committed ??= { participant: branch.participant, refusal: goneBranch(settlement.cause) }
       } else if (settlement.kind !== 'answered') silent.push(branch.participant)
@@ -53,14 +56,10 @@ export async function abortTransaction(
   return committed
 }
 
-function rollbackPhase(
-  context: CommitContext,
-  { gtrid }: Transaction,
-  branch: Branch,
-): Promise<Settlement> {
+function rollbackPhase({ gtrid }: Transaction, branch: Branch): Promise<Settlement> {
   const { participant } = branch
   const span = { gtrid, participant, decision: 'abort', by: 'live' } as const
-  return context.phases.ask('settle', span, () => branch.rollback())
+  return tracedAnswer('settle', span, () => branch.rollback())
 }
 
 function goneBranch(cause: unknown): Refusal {

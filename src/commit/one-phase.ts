@@ -11,6 +11,7 @@ import { messageOf, TransactionError } from '../errors.ts'
 import { invariant } from '../invariant.ts'
 import type { Branch } from '../participant/branch.ts'
 import type { BranchEvidence, OnePhaseAnswer } from '../protocol/vocabulary.ts'
+import { tracedAnswer } from '../tracing.ts'
 import { refusalError } from './abort.ts'
 import type { CommitContext } from './context.ts'
 import type { Transaction } from './transaction.ts'
@@ -39,7 +40,9 @@ export async function commitInOnePhase(
     by: 'live',
     onePhase: true,
   } as const
-  const answer = await context.phases.ask('settle', span, () => answerInTime(context, tx, branch))
+  const startedAt = context.clock.monotonic()
+  const answer = await tracedAnswer('settle', span, () => answerInTime(context, tx, branch))
+  context.phases.took('settle', startedAt)
   if (!context.inert) await context.failpoints('one-phase:after')
   const known = answer.kind === 'unknown' ? await proveAnswer(context, branch, answer) : answer
   switch (known.kind) {

@@ -13,6 +13,7 @@ import { isPending } from '../clock.ts'
 import { messageOf, TransactionError } from '../errors.ts'
 import type { Branch, Probed } from '../participant/branch.ts'
 import type { TransactionState } from '../protocol/transaction-state.ts'
+import { tracedWhole } from '../tracing.ts'
 import { abortTransaction, callbackError, refusalError } from './abort.ts'
 import type { CommitContext } from './context.ts'
 import { commitInOnePhase, endReadOnly } from './one-phase.ts'
@@ -32,7 +33,7 @@ export class Running {
     this.#context = context
     this.tx = new Transaction(context, options)
     // Nobody may be waiting: a deadline must free the locks all the same.
-    this.tx.aborted.catch((cause: unknown) => {
+    this.tx.arm((cause) => {
       this.fail(cause).catch((late: unknown) => context.stop(late))
     })
   }
@@ -58,17 +59,26 @@ export class Running {
     work: (handles: object, tx: Transaction) => Promise<T> | T,
   ): Promise<T> {
     const running = new Running(context, options)
-    return running.traced(() => running.#run(work))
+    return running.#traced(() => running.#run(work))
   }
 
-  /** Runs the whole of it as one span. */
-  traced<T>(work: () => Promise<T>): Promise<T> {
+  /** For one that its caller ends: makes its span, and keeps its time. */
+  follow(): void {
+    const took = (): void => this.#took()
+    this.#traced(() => this.#ended()).then(took, took)
+  }
+
+  #traced<T>(work: () => Promise<T>): Promise<T> {
     const { gtrid, name } = this.tx
-    return this.#context.phases.whole({ gtrid, name }, work)
+    return tracedWhole({ gtrid, name }, work)
   }
 
-  /** Resolves, or rejects, as it ends; for one that its caller ends. */
-  get ended(): Promise<void> {
+  #took(): void {
+    this.#context.phases.took('transaction', this.tx.startedAt)
+  }
+
+  /** Resolves, or rejects, as it ends. */
+  #ended(): Promise<void> {
     if (this.#ending !== undefined) return this.#ending
     return new Promise((resolve, reject) => {
       this.#told = { resolve, reject }
@@ -125,19 +135,22 @@ export class Running {
   async #run<T>(work: (handles: object, tx: Transaction) => Promise<T> | T): Promise<T> {
     const { tx } = this
     const context = this.#context
-    let value: T
     try {
       if (!context.inert) await context.failpoints('begin:done')
+      tx.refuseEnded()
       const { scope, handles } = tx
       // Within the context: what `work` answers may begin only when it is waited for, as queries of knex do.
-      value = await (tx.state === 'aborting'
-        ? tx.aborted
-        : context.ambient.run({ tx, scope }, () => Promise.race([work(handles, tx), tx.aborted])))
+      const value = await context.ambient.run({ tx, scope }, () =>
+        tx.unlessAborted(work(handles, tx)),
+      )
+      await this.commit()
+      return value
     } catch (cause) {
+      // What the commit failed with is how it ended.
       throw await this.fail(callbackError(context, tx, cause))
+    } finally {
+      this.#took()
     }
-    await this.commit()
-    return value
   }
 
   #end(how: () => Promise<void>): Promise<void> {
@@ -154,7 +167,8 @@ export class Running {
     } catch (cause) {
       throw await fail(this.#context, this.tx, cause)
     }
-    await report(this.#context, this.tx, undefined)
+    const hooks = report(this.#context, this.tx, undefined)
+    if (hooks !== undefined) await hooks
   }
 }
 
@@ -167,12 +181,11 @@ async function commit(context: CommitContext, tx: Transaction): Promise<void> {
   let known: readonly Probed[]
   // Nobody else gets a turn where every branch knows at once.
   if (asked.every(isKnown)) known = asked
-  else
-    known = await Promise.race([Promise.all(asked.map((one) => Promise.resolve(one))), tx.aborted])
+  else known = await tx.unlessAborted(Promise.all(asked.map((one) => Promise.resolve(one))))
   const writers = writersOf(tx, branches, known)
   const readers = branches.filter((branch) => !writers.includes(branch))
   if (writers.length > 0) tx.proceed('preparing')
-  if (readers.length > 0) await Promise.race([endReadOnly(tx, readers), tx.aborted])
+  if (readers.length > 0) await tx.unlessAborted(endReadOnly(tx, readers))
   const [only, second] = writers
   if (only === undefined) {
     tx.proceed('committed')
@@ -259,11 +272,12 @@ function unexpected(tx: Transaction, cause: unknown): TransactionError {
   })
 }
 
-async function report(
+/** Answers what is to be waited for: the hooks, where there are any. */
+function report(
   context: CommitContext,
   tx: Transaction,
   error: TransactionError | undefined,
-): Promise<void> {
+): Promise<void> | undefined {
   const outcome = error?.outcome ?? 'committed'
   const { hooks } = tx.scope
   context.events.emit('transaction:ended', {
@@ -273,5 +287,5 @@ async function report(
     code: error?.code,
     durationMs: context.clock.monotonic() - tx.startedAt,
   })
-  if (!hooks.isEmpty) await runHooks(context, tx.gtrid, hooks, outcome)
+  return hooks.isEmpty ? undefined : runHooks(context, tx.gtrid, hooks, outcome)
 }

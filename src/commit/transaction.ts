@@ -55,8 +55,6 @@ export class Transaction implements Enclosing, LiveTransaction {
   readonly gtrid: string
   readonly options: CheckedOptions
   readonly startedAt: number
-  /** Rejects when a deadline, a signal or a close aborts the transaction: whoever makes one listens to it. */
-  readonly aborted: Promise<never>
   /** What the application holds as `tx`. */
   readonly handles: object
   /** All of it, less what runs behind a savepoint. */
@@ -70,7 +68,8 @@ export class Transaction implements Enclosing, LiveTransaction {
   #savepoints = 0
   #rollbackOnly: TransactionError | undefined
   #timer: Timer | undefined
-  #reject: (error: TransactionError) => void = () => undefined
+  /** Hears what aborts it: whoever waits in {@link unlessAborted}, and before that whoever armed it. */
+  #onAborted: (error: TransactionError) => void = noop
   /** What it was begun in: `propagation: 'new'`, or `begin()`. */
   readonly #around: Enclosing | undefined
   /** Whether a branch has come by a connection; those that follow need no seat. */
@@ -90,11 +89,7 @@ export class Transaction implements Enclosing, LiveTransaction {
     this.gtrid = context.log.begin()
     this.startedAt = context.clock.monotonic()
     context.live.join(this.gtrid, this)
-    this.aborted = new Promise((_, reject) => {
-      this.#reject = reject
-    })
     this.handles = this.#handles(this.#verbs())
-    this.#arm()
   }
 
   get state(): TransactionState {
@@ -177,7 +172,21 @@ export class Transaction implements Enclosing, LiveTransaction {
     })
     this.#abortError = error
     this.seal(() => error)
-    this.#reject(error)
+    this.#onAborted(error)
+  }
+
+  /**
+   * Waits for a step of the path before the decision, which is given up when a deadline, a signal or a
+   * close aborts the transaction: what becomes of the step later is nobody's.
+   *
+   * @throws TransactionError what aborted it
+   */
+  unlessAborted<T>(step: PromiseLike<T> | T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#onAborted = reject
+      if (this.#abortError !== undefined) reject(this.#abortError)
+      Promise.resolve(step).then(resolve, reject)
+    })
   }
 
   /**
@@ -222,7 +231,13 @@ export class Transaction implements Enclosing, LiveTransaction {
     this.#context.live.leave(this.gtrid)
   }
 
-  #arm(): void {
+  /**
+   * From here on its deadline and its signal abort it, one that has fired before at once.
+   *
+   * @param onAborted - for as long as nobody has waited in {@link unlessAborted}
+   */
+  arm(onAborted: (error: TransactionError) => void): void {
+    this.#onAborted = onAborted
     const { timeoutMs, signal } = this.options
     if (timeoutMs !== Number.POSITIVE_INFINITY) {
       this.#timer = this.#context.clock.timer(timeoutMs, () =>

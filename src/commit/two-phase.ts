@@ -33,6 +33,7 @@ import type {
   Settlement,
   Vote,
 } from '../protocol/vocabulary.ts'
+import { traced, tracedAnswer } from '../tracing.ts'
 import type { Xid } from '../xid.ts'
 import { refusalError } from './abort.ts'
 import type { CommitContext } from './context.ts'
@@ -61,9 +62,14 @@ export async function commitInTwoPhases(
   const toldEach = context.announcements.ensure(branches.map(({ participant }) => participant))
   if (toldEach !== undefined) await announce(tx, toldEach)
   if (!context.inert) await context.failpoints('prepare:before')
-  const prepared = await Promise.race([vote(context, tx, branches), tx.aborted])
+  const prepared = await tx.unlessAborted(vote(context, tx, branches))
   if (!context.inert) await context.failpoints('prepare:after-all')
-  await context.phases.run('decide', { gtrid: tx.gtrid }, () => decide(context, tx, prepared))
+  const decidingAt = context.clock.monotonic()
+  try {
+    await traced('decide', { gtrid: tx.gtrid }, () => decide(context, tx, prepared))
+  } finally {
+    context.phases.took('decide', decidingAt)
+  }
   if (!context.inert) await context.failpoints('decide:after')
   const settling = phaseTwo(context, tx, prepared)
   // With a marker no caller may hear of a commit that no database is known to have.
@@ -77,7 +83,7 @@ async function announce(
   tx: Transaction,
   toldEach: Promise<Unannounced | undefined>,
 ): Promise<void> {
-  const failed = await Promise.race([toldEach, tx.aborted])
+  const failed = await tx.unlessAborted(toldEach)
   if (failed === undefined) return
   throw refusalError(tx, failed.participant, {
     code: 'PREPARE_REFUSED',
@@ -90,7 +96,7 @@ async function announce(
   })
 }
 
-async function vote(
+function vote(
   context: CommitContext,
   tx: Transaction,
   branches: readonly Branch[],
@@ -98,7 +104,9 @@ async function vote(
   let first = true
   return Promise.all(
     branches.map(async (branch) => {
-      const answer = await votePhase(context, tx, branch)
+      const startedAt = context.clock.monotonic()
+      const answer = await votePhase(tx, branch)
+      context.phases.took('prepare', startedAt)
       if (answer.kind === 'refused') throw refusalError(tx, branch.participant, answer.refusal)
       if (answer.kind === 'unknown') {
         throw refusalError(tx, branch.participant, {
@@ -126,9 +134,9 @@ async function vote(
   )
 }
 
-function votePhase(context: CommitContext, tx: Transaction, branch: Branch): Promise<Vote> {
+function votePhase({ gtrid }: Transaction, branch: Branch): Promise<Vote> {
   const { participant } = branch
-  return context.phases.ask('prepare', { gtrid: tx.gtrid, participant }, () => branch.vote())
+  return tracedAnswer('prepare', { gtrid, participant }, () => branch.vote())
 }
 
 /** Returns only when the commit decision is durable. */
@@ -266,7 +274,9 @@ async function settleAll(
       invariant(participant !== undefined, 'a branch of no participant')
       // Rule 2: after a failed write this process settles nothing more.
       if (context.log.poison !== undefined) return branch.abandon()
-      const settlement = await commitPhase(context, tx, branch)
+      const startedAt = context.clock.monotonic()
+      const settlement = await commitPhase(tx, branch)
+      context.phases.took('settle', startedAt)
       if (first) {
         first = false
         if (!context.inert) await context.failpoints('commit:after-first')
@@ -287,14 +297,10 @@ async function settleAll(
   }
 }
 
-function commitPhase(
-  context: CommitContext,
-  { gtrid }: Transaction,
-  branch: Branch,
-): Promise<Settlement> {
+function commitPhase({ gtrid }: Transaction, branch: Branch): Promise<Settlement> {
   const { participant } = branch
   const span = { gtrid, participant, decision: 'commit', by: 'live' } as const
-  return context.phases.ask('settle', span, () => branch.commit())
+  return tracedAnswer('settle', span, () => branch.commit())
 }
 
 /** Waits until every branch answered, a heuristic is known, or the caller has waited enough. */

@@ -25,7 +25,7 @@ import type { Registry } from '../participant/registry.ts'
 import type { Settlements } from '../participant/settle.ts'
 import { type Resolution, resolve } from '../protocol/resolution.ts'
 import type { BranchAnswer, Decision, Settlement } from '../protocol/vocabulary.ts'
-import type { Phases } from '../tracing.ts'
+import { type Phases, traced, tracedAnswer } from '../tracing.ts'
 import { parseGtrid, type Xid } from '../xid.ts'
 import { type HeuristicCommit, heuristicCommits } from './heuristic-commits.ts'
 
@@ -93,11 +93,16 @@ export function recoverParticipant(
   context: RecoveryContext,
   participant: Participant,
 ): Promise<PassReport> {
-  return context.phases.run('recover', { participant: participant.name }, async (span) => {
-    const report = await pass(context, participant)
-    const { committed, rolledBack, unsettled } = report
-    Object.assign(span, { committed, rolledBack, unsettled })
-    return report
+  return traced('recover', { participant: participant.name }, async (span) => {
+    const startedAt = context.clock.monotonic()
+    try {
+      const report = await pass(context, participant)
+      const { committed, rolledBack, unsettled } = report
+      Object.assign(span, { committed, rolledBack, unsettled })
+      return report
+    } finally {
+      context.phases.took('recover', startedAt)
+    }
   })
 }
 
@@ -302,8 +307,8 @@ async function rollBack(
   }
 }
 
-function settle(
-  context: RecoveryContext,
+async function settle(
+  { clock, phases }: RecoveryContext,
   participant: Participant,
   xid: Xid,
   decision: Decision,
@@ -311,5 +316,10 @@ function settle(
 ): Promise<Settlement> {
   const { name } = participant
   const span = { gtrid: xid.gtrid, participant: name, decision, by: 'recovery' } as const
-  return context.phases.ask('settle', span, () => participant.settle(xid, decision, recorded))
+  const startedAt = clock.monotonic()
+  const answer = await tracedAnswer('settle', span, () =>
+    participant.settle(xid, decision, recorded),
+  )
+  phases.took('settle', startedAt)
+  return answer
 }

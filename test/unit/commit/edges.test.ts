@@ -175,12 +175,16 @@ it('a heuristic names what is known of each branch, and what is not yet', async 
 })
 
 describe('the explicit form', () => {
-  it('answers how it ended to whoever asks when it has', async () => {
+  it('is counted as it ends, also when it has ended before it is followed', async () => {
     const w = world()
+    const count = (): number => w.context.phases.histograms().transaction.count
     const running = await begin(w)
-    const asked = running.ended
+    running.follow()
+    expect(count()).toBe(0)
     await running.commit()
-    await Promise.all([asked, running.ended])
+    await expect.poll(count).toBe(1)
+    running.follow()
+    await expect.poll(count).toBe(2)
   })
 
   it('does not call rolled back what a roll-back found committed', async () => {
