@@ -46,6 +46,9 @@ interface Prepared {
   readonly evidence: BranchEvidence
 }
 
+/** Of each branch, as far as it has answered. */
+type Answers = readonly (BranchAnswer | undefined)[]
+
 /**
  * Commits branches that have all written.
  *
@@ -158,17 +161,18 @@ async function decide(
   tx.disarm()
   if (!context.inert) await context.failpoints('decide:before')
   const force = context.log.decide(commitRecord(context, tx, prepared))
-  const decided = await within(context.clock, context.limits.forceMs, force).catch(
-    (cause: unknown) => {
-      if (context.log.register(tx.gtrid) === 'open') throw notHandedOver(tx, cause)
-      tx.move('in-doubt')
-      abandon(context, tx, prepared)
-      throw inDoubt(tx, prepared, 'DECISION_IN_DOUBT', 'the commit record could not be forced', {
-        cause,
-        hint: 'Restart the process: recovery reads what the disk holds and settles every branch alike.',
-      })
-    },
-  )
+  let decided: Decision | typeof LATE
+  try {
+    decided = await within(context.clock, context.limits.forceMs, force)
+  } catch (cause) {
+    if (context.log.register(tx.gtrid) === 'open') throw notHandedOver(tx, cause)
+    tx.move('in-doubt')
+    abandon(context, tx, prepared)
+    throw inDoubt(tx, prepared, 'DECISION_IN_DOUBT', 'the commit record could not be forced', {
+      cause,
+      hint: 'Restart the process: recovery reads what the disk holds and settles every branch alike.',
+    })
+  }
   if (decided === LATE) {
     finishBehind(context, tx, prepared, force)
     throw inDoubt(tx, prepared, 'DECISION_IN_DOUBT', 'the commit record is not durable yet', {
@@ -236,8 +240,18 @@ async function phaseTwo(
   tx.move('committing')
   context.settlements.follow(gtrid, prepared.map(branchRecord))
   if (!context.inert) await context.failpoints('commit:before')
-  const settled = settleAll(context, tx, prepared)
-  const answers = await waitForAnswers(context, gtrid, prepared, settled)
+  const { settleMs } = context.limits
+  const deadline = context.clock.monotonic() + settleMs
+  // Own connections go back to their pools before the caller goes on, unless one is stuck.
+  await within(context.clock, settleMs, settleAll(context, tx, prepared))
+  let answers = answersOf(context, gtrid, prepared)
+  // A heuristic is told at once. Poisoned: nobody here settles any more.
+  while (conclude(answers) === 'unfinished' && context.log.poison === undefined) {
+    const left = deadline - context.clock.monotonic()
+    if (left <= 0) break
+    await within(context.clock, left, context.settlements.nextAnswer(gtrid))
+    answers = answersOf(context, gtrid, prepared)
+  }
   const conclusion = conclude(answers)
   const known = answers.includes('committed')
   if (conclusion === 'mixed' || conclusion === 'hazard') {
@@ -303,29 +317,10 @@ function commitPhase({ gtrid }: Transaction, branch: Branch): Promise<Settlement
   return tracedAnswer('settle', span, () => branch.commit())
 }
 
-/** Waits until every branch answered, a heuristic is known, or the caller has waited enough. */
-async function waitForAnswers(
-  context: CommitContext,
-  gtrid: string,
-  prepared: readonly Prepared[],
-  settled: Promise<void>,
-): Promise<readonly (BranchAnswer | undefined)[]> {
-  const { settleMs } = context.limits
-  const deadline = context.clock.monotonic() + settleMs
-  // Own connections go back to their pools before the caller goes on, unless one is stuck.
-  await within(context.clock, settleMs, settled)
-  let answers: readonly (BranchAnswer | undefined)[]
-  for (;;) {
-    const now = context.settlements.answersOf(gtrid)
-    // Ended: every branch answered `committed`, and the decision is being forgotten.
-    answers = now.length === 0 ? prepared.map(() => 'committed') : now
-    if (conclude(answers) !== 'unfinished') break
-    const left = deadline - context.clock.monotonic()
-    // Poisoned: nobody here settles any more.
-    if (left <= 0 || context.log.poison !== undefined) break
-    await within(context.clock, left, context.settlements.nextAnswer(gtrid))
-  }
-  return answers
+function answersOf(context: CommitContext, gtrid: string, prepared: readonly Prepared[]): Answers {
+  const answers = context.settlements.answersOf(gtrid)
+  // Ended: every branch answered `committed`, and the decision is being forgotten.
+  return answers.length === 0 ? prepared.map(() => 'committed') : answers
 }
 
 function commitRecord(
@@ -372,7 +367,7 @@ function inDoubt(
 function heuristic(
   tx: Transaction,
   prepared: readonly Prepared[],
-  answers: readonly (BranchAnswer | undefined)[],
+  answers: Answers,
 ): TransactionError {
   const mixed = answers.includes('heuristic-rollback')
   return new TransactionError(

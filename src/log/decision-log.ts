@@ -106,7 +106,7 @@ export interface DecisionLog {
 
   /**
    * Records how a branch of a logged commit ended. Rides on the next force, or is forced by itself
-   * within a second. Resolves once durable.
+   * within a second. Resolves once durable. Nobody has to listen: a rejection is no unhandled one.
    */
   answered(gtrid: string, bqual: string, answer: BranchAnswer): Promise<void>
 

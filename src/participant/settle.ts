@@ -22,7 +22,8 @@ import { Unsettled } from './unsettled.ts'
 
 /** The part of the decision log that settling needs. */
 export interface AnswerLog {
-  answered(gtrid: string, bqual: string, answer: BranchAnswer): Promise<void>
+  /** A poisoned log cannot record the answer; after the restart the branch is asked again. */
+  answered(gtrid: string, bqual: string, answer: BranchAnswer): void
   end(gtrid: string): Promise<void>
 }
 
@@ -172,8 +173,7 @@ export class Settlements {
     if (!isCommitted(answer)) {
       this.#events.emit('branch:heuristic', { gtrid, participant, bqual, answer })
     }
-    // A poisoned log cannot record the answer; after the restart the branch is asked again.
-    this.#log.answered(gtrid, bqual, answer).catch(() => undefined)
+    this.#log.answered(gtrid, bqual, answer)
     for (const notify of open.changed.splice(0)) notify()
     this.#endWhenAllAnswered(open)
   }

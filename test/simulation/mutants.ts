@@ -38,8 +38,8 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '1',
     name: 'commits while the record is still on its way to the disk',
     file: TWO_PHASE,
-    find: '  const decided = await within(context.clock, context.limits.forceMs, force).catch(',
-    replace: "  const decided = await Promise.resolve('commit' as const).catch(",
+    find: '    decided = await within(context.clock, context.limits.forceMs, force)\n',
+    replace: "    decided = 'commit'\n",
   },
   {
     rule: '1',
@@ -109,9 +109,9 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '2',
     name: 'tells the caller rolled-back when the force failed',
     file: TWO_PHASE,
-    find: "      throw inDoubt(tx, prepared, 'DECISION_IN_DOUBT', 'the commit record could not be forced', {",
+    find: "    throw inDoubt(tx, prepared, 'DECISION_IN_DOUBT', 'the commit record could not be forced', {",
     replace:
-      "      throw new TransactionError('ROLLED_BACK', 'the force failed', { outcome: 'rolled-back', gtrid: tx.gtrid,",
+      "    throw new TransactionError('ROLLED_BACK', 'the force failed', { outcome: 'rolled-back', gtrid: tx.gtrid,",
   },
   {
     rule: '2',
@@ -429,8 +429,8 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '10',
     name: 'a caller waits for a force for ever',
     file: TWO_PHASE,
-    find: 'await within(context.clock, context.limits.forceMs, force).catch(',
-    replace: 'await force.catch(',
+    find: 'await within(context.clock, context.limits.forceMs, force)\n',
+    replace: 'await force\n',
   },
   {
     rule: '10',

@@ -397,6 +397,21 @@ describe('poison', () => {
     },
   )
 
+  it('rejects no answer unhandled that nobody waits for', async () => {
+    const disk = new FakeDisk()
+    const log = await testLog(disk).start()
+    await settle()
+    const gtrid = await commitOne(log)
+    // Vitest fails a run with an unhandled rejection.
+    const unheard: unknown[] = [log.answered(gtrid, 'ledger', 'committed')]
+    disk.fault = ({ kind }) => (kind === 'write' ? { error: 'EIO' } : undefined)
+    await log.decide(transfer(log.begin())).catch(codeOf)
+    unheard.push(log.answered(gtrid, 'shop.4711', 'committed'))
+    await settle()
+    expect(unheard).toHaveLength(2)
+    expect(log.poison).toBeInstanceOf(Error)
+  })
+
   it('a disk that takes nothing of a write has failed it', async () => {
     const disk = new FakeDisk()
     const log = await testLog(disk).start()
