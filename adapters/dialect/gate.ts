@@ -10,6 +10,7 @@
  *  4. The first reason that dooms a branch is the one that is reported.
  */
 import {
+  type BranchRequest,
   type IsolationLevel,
   messageOf,
   type Refusal,
@@ -18,85 +19,23 @@ import {
 import type { Dialect } from './comments.ts'
 import { type Control, controlOf } from './control.ts'
 import { type Client, type Conflict, type Issuer, Nesting, type Step } from './nesting.ts'
+import { type Instead, type Planned, Running, type Turn } from './turn.ts'
 
-export interface GateOptions {
+/** The branch that a gate stands before. */
+export interface GateHost {
   readonly participant: string
   readonly dialect: Dialect
-  readonly gtrid: string
-  /** The transaction's consent; answers how long `open` may wait for a connection, in ms. */
-  enlist(): number
+  readonly request: Pick<BranchRequest, 'gtrid' | 'enlist' | 'savepoints'>
   /** Takes a connection and begins the branch on it. */
   open(boundMs: number): Promise<void>
-  /** Savepoints of the whole transaction around the caller, outermost first. */
-  savepoints(): readonly string[]
   /** Runs statements of ours on the branch's connection, in order. */
   speak(texts: readonly string[]): Promise<unknown>
   /** The isolation that the branch has. */
   isolation(): Promise<IsolationLevel>
 }
 
-/** What is said in the application's stead. */
-export interface Instead {
-  /** At least one; the last one's answer is the application's. Empty: any statement without effect. */
-  readonly texts: readonly string[]
-  /** The command tag that the application expects. */
-  readonly tag: string
-}
-
-/** A statement's right to the connection. */
-export interface Turn {
-  readonly instead: Instead | undefined
-  /** It needs nothing more from the application to end: a result that is being closed. */
-  closing(): void
-  end(succeeded: boolean): void
-}
-
-/** A statement of the application, or of ours in its stead, until it has returned. */
-class Running implements Turn {
-  readonly savepoints: readonly string[]
-  /** It ends only when the application has read or closed it. */
-  readonly open: boolean
-  isClosing = false
-  planned: Planned | undefined
-  readonly #onReturn: (self: Running) => void
-  #returned: Promise<void> | undefined
-  #tell: (() => void) | undefined
-
-  constructor(savepoints: readonly string[], open: boolean, onReturn: (self: Running) => void) {
-    this.savepoints = savepoints
-    this.open = open
-    this.#onReturn = onReturn
-  }
-
-  get instead(): Instead | undefined {
-    return this.planned?.instead
-  }
-
-  closing(): void {
-    this.isClosing = true
-  }
-
-  end(succeeded: boolean): void {
-    this.planned?.end(succeeded)
-    this.finish()
-  }
-
-  finish(): void {
-    this.#onReturn(this)
-    this.#tell?.()
-  }
-
-  /** Of one that has not returned yet; nobody asks for it where statements come one by one. */
-  returned(): Promise<void> {
-    this.#returned ??= new Promise((resolve) => {
-      this.#tell = resolve
-    })
-    return this.#returned
-  }
-}
-
 export class Gate {
-  readonly #options: GateOptions
+  readonly #host: GateHost
   readonly #nesting = new Nesting()
   readonly #running: Set<Running> = new Set()
   #opened: Promise<void> | undefined
@@ -106,8 +45,8 @@ export class Gate {
   #because: (() => Error) | undefined
   #doom: Refusal | undefined
 
-  constructor(options: GateOptions) {
-    this.#options = options
+  constructor(host: GateHost) {
+    this.#host = host
   }
 
   get enlisted(): boolean {
@@ -133,7 +72,7 @@ export class Gate {
   doomNotEnlisted(cause: unknown): void {
     this.doom({
       code: 'STATEMENT_FAILED',
-      reason: `${this.#options.participant} could not be enlisted: ${messageOf(cause)}`,
+      reason: `${this.#host.participant} could not be enlisted: ${messageOf(cause)}`,
       retryable: cause instanceof TransactionError && cause.retryable,
       cause,
     })
@@ -146,10 +85,10 @@ export class Gate {
 
   /** What the server does not run in a branch, and would elsewhere. The branch is as it was. */
   notPreparable(cause: unknown): TransactionError {
-    const { participant, gtrid } = this.#options
+    const { participant, request } = this.#host
     return new TransactionError('NOT_PREPARABLE', `${participant}: ${messageOf(cause)}`, {
       outcome: 'rolled-back',
-      gtrid,
+      gtrid: request.gtrid,
       hint: 'run it outside of the transaction: coordinator.outside(fn)',
       cause,
     })
@@ -161,14 +100,17 @@ export class Gate {
     text: unknown,
     send: (instead: Instead | undefined) => Promise<T>,
   ): Promise<T> {
-    const turn = await this.turn(client, text)
-    let succeeded = false
+    const running = this.#queueOf(client, text, false)
     try {
-      const answer = await send(turn.instead)
-      succeeded = true
+      if (running.before !== undefined) await running.before
+      if (!this.#isOpen) await this.#opened
+      const preparing = this.#begin(running)
+      if (preparing !== undefined) await preparing
+      const answer = await send(running.instead)
+      running.end(true)
       return answer
-    } finally {
-      turn.end(succeeded)
+    } catch (cause) {
+      throw this.#failed(running, cause)
     }
   }
 
@@ -178,24 +120,15 @@ export class Gate {
    * @param open - the statement ends only when the application has read or closed its result
    */
   async turn(client: Client, text: unknown, open = false): Promise<Turn> {
-    this.#refuseSealed()
-    const control = typeof text === 'string' ? controlOf(text, this.#options.dialect) : undefined
-    if (control !== undefined) this.#admit(client, control, open)
-    this.#opened ??= this.#open()
-    const issuer = { client, savepoints: this.#options.savepoints() }
-    const before = this.#last
-    const running = this.#queue(issuer.savepoints, open)
+    const running = this.#queueOf(client, text, open)
     try {
-      if (before !== undefined) await before.returned()
+      if (running.before !== undefined) await running.before
       if (!this.#isOpen) await this.#opened
-      this.#refuseSealed()
-      if (issuer.savepoints.length > 0) await this.#setSavepoints(issuer.savepoints)
-      if (control === undefined) this.#nesting.work(issuer)
-      else running.planned = await this.#plan(issuer, control)
+      const preparing = this.#begin(running)
+      if (preparing !== undefined) await preparing
       return running
     } catch (cause) {
-      running.finish()
-      throw cause
+      throw this.#failed(running, cause)
     }
   }
 
@@ -212,7 +145,7 @@ export class Gate {
   /** Ends a savepoint of the whole transaction, if the branch has it. */
   async endSavepoint(name: string, how: 'release' | 'rollback'): Promise<void> {
     const unread = [...this.#running].some(
-      (one) => one.open && !one.isClosing && one.savepoints.includes(name),
+      (one) => one.open && !one.isClosing && one.issuer.savepoints.includes(name),
     )
     if (!unread) return this.#endOwn(() => this.#nesting.endSavepoint(name, how), how)
     const refusal = this.#stillRunning('a result was neither read to its end nor closed')
@@ -224,7 +157,7 @@ export class Gate {
   seal(because: () => Error): Refusal | undefined {
     this.#because ??= because
     if (this.#doom !== undefined) return this.#doom
-    const { participant } = this.#options
+    const { participant } = this.#host
     if (this.busy) return this.#stillRunning(`${this.#running.size} statement(s) of ${participant}`)
     if (!this.#nesting.unended) return undefined
     return this.#stillRunning(`a transaction that was begun inside ${participant}`)
@@ -249,24 +182,46 @@ export class Gate {
   }
 
   /** The enlist call is synchronous: a refusal must reach the very statement that asked. */
-  #open(): Promise<void> {
-    const boundMs = this.#options.enlist()
-    const opened = this.#options.open(boundMs)
-    opened.then(
-      () => {
-        this.#isOpen = true
-      },
-      (cause: unknown) => this.doomNotEnlisted(cause),
-    )
-    return opened
+  #queueOf(client: Client, text: unknown, open: boolean): Running {
+    this.#refuseSealed()
+    const { dialect, request } = this.#host
+    const control = typeof text === 'string' ? controlOf(text, dialect) : undefined
+    if (control !== undefined) this.#admit(client, control, open)
+    this.#opened ??= this.#host.open(request.enlist())
+    const running = this.#queue({ client, savepoints: request.savepoints() }, open)
+    running.control = control
+    return running
   }
 
   /** Whoever is queued waits for the one before, so that they return in order. */
-  #queue(savepoints: readonly string[], open: boolean): Running {
-    const running = new Running(savepoints, open, this.#onReturn)
+  #queue(issuer: Issuer, open: boolean): Running {
+    const running = new Running(issuer, open, this.#last?.returned(), this.#onReturn)
     this.#last = running
     this.#running.add(running)
     return running
+  }
+
+  /** It has its turn; answers what else it waits for, if anything. */
+  #begin(running: Running): Promise<void> | undefined {
+    this.#isOpen = true
+    this.#refuseSealed()
+    const { issuer, control } = running
+    if (control !== undefined || issuer.savepoints.length > 0) return this.#prepare(running)
+    this.#nesting.work(issuer)
+    return undefined
+  }
+
+  async #prepare(running: Running): Promise<void> {
+    const { issuer, control } = running
+    await this.#setSavepoints(issuer.savepoints)
+    if (control === undefined) this.#nesting.work(issuer)
+    else running.planned = await this.#plan(issuer, control)
+  }
+
+  #failed(running: Running, cause: unknown): unknown {
+    if (!this.#isOpen) this.doomNotEnlisted(cause)
+    running.end(false)
+    return cause
   }
 
   readonly #onReturn = (one: Running): void => {
@@ -290,7 +245,7 @@ export class Gate {
 
   async #setSavepoints(savepoints: readonly string[]): Promise<void> {
     for (const name of this.#nesting.missing(savepoints)) {
-      await this.#options.speak([`SAVEPOINT ${name}`])
+      await this.#host.speak([`SAVEPOINT ${name}`])
       this.#nesting.marked(name)
     }
   }
@@ -316,9 +271,9 @@ export class Gate {
   /** A branch has one isolation; a stronger one than asked for is right. */
   async #refuseIsolation(asked: IsolationLevel | undefined): Promise<void> {
     if (asked === undefined) return
-    const given = await this.#options.isolation()
+    const given = await this.#host.isolation()
     if (STRENGTH.indexOf(asked) <= STRENGTH.indexOf(given)) return
-    const { participant } = this.#options
+    const { participant } = this.#host
     throw this.#refuse(
       `ISOLATION LEVEL ${asked.toUpperCase()}`,
       `begin the transaction with isolation: { ${participant}: '${asked}' }; it has ${given}`,
@@ -330,16 +285,15 @@ export class Gate {
     how: 'release' | 'rollback' = 'rollback',
   ): Promise<void> {
     if (this.#opened === undefined) return
-    const before = this.#last
-    const running = this.#queue([], false)
+    const running = this.#queue({ client: undefined, savepoints: [] }, false)
     running.closing()
     try {
-      if (before !== undefined) await before.returned()
+      if (running.before !== undefined) await running.before
       await this.#opened
       const step = plan()
       if (step === undefined) return
       if ('conflict' in step) throw this.#refuse(step.conflict)
-      if (step.texts !== undefined && step.texts.length > 0) await this.#options.speak(step.texts)
+      if (step.texts !== undefined && step.texts.length > 0) await this.#host.speak(step.texts)
       step.apply()
     } catch (cause) {
       if (how === 'rollback') this.#doomUnclean(cause)
@@ -362,20 +316,15 @@ export class Gate {
     what: string,
     hint = 'return from the callback to commit, throw to roll back; take a connection to nest',
   ): TransactionError {
-    const { participant, gtrid } = this.#options
+    const { participant, request } = this.#host
     const cause = new TransactionError('TRANSACTION_CONTROL', `${participant} refuses: ${what}`, {
       outcome: 'rolled-back',
-      gtrid,
+      gtrid: request.gtrid,
       hint,
     })
     this.doom({ code: 'STATEMENT_FAILED', reason: cause.message, retryable: false, cause })
     return cause
   }
-}
-
-interface Planned {
-  readonly instead: Instead | undefined
-  end(succeeded: boolean): void
 }
 
 /** What PostgreSQL answers. */

@@ -9,6 +9,7 @@
  */
 import { FORMAT_ID, type IsolationLevel, type Xid } from '../../src/adapter.ts'
 import { afterPrefix, COMMITTED, FENCED, LOG_TABLE, MARKER_TABLE } from './markers.ts'
+import { transactionModes } from './modes.ts'
 
 export type Flavour = 'MySQL' | 'MariaDB'
 
@@ -42,12 +43,9 @@ export function begin(
   isolation: IsolationLevel | undefined,
   readOnly: boolean,
 ): readonly string[] {
-  const modes = [
-    ...(isolation === undefined ? [] : [`ISOLATION LEVEL ${isolation.toUpperCase()}`]),
-    ...(readOnly ? ['READ ONLY'] : []),
-  ]
-  const set = modes.length === 0 ? [] : [`SET TRANSACTION ${modes.join(', ')}`]
-  return [...set, `XA START ${xidOf(xid)}`]
+  const start = `XA START ${xidOf(xid)}`
+  const modes = transactionModes(isolation, readOnly)
+  return modes === '' ? [start] : [`SET TRANSACTION ${modes}`, start]
 }
 
 export function end(xid: Xid): string {
@@ -78,10 +76,14 @@ export function isolationIn(value: unknown): IsolationLevel {
   return String(value).toLowerCase().replaceAll('-', ' ') as IsolationLevel
 }
 
-/** What goes before the verb that decides: the marker, and the end of the application's part. */
-export function marked(xid: Xid, markerSchema: string | undefined): readonly string[] {
-  const marker = markerSchema === undefined ? [] : [insertMarker(xid, markerSchema)]
-  return [...marker, end(xid)]
+/** The marker, the end of the application's part, and the verb that decides. */
+export function deciding(
+  xid: Xid,
+  markerSchema: string | undefined,
+  verb: string,
+): readonly string[] {
+  if (markerSchema === undefined) return [end(xid), verb]
+  return [insertMarker(xid, markerSchema), end(xid), verb]
 }
 
 /** Ends a transaction that a session with autocommit off, or an earlier borrower, left open. */

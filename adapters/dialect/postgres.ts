@@ -20,6 +20,7 @@ import {
   type Xid,
 } from '../../src/adapter.ts'
 import { afterPrefix, COMMITTED, FENCED, LOG_TABLE, MARKER_TABLE } from './markers.ts'
+import { transactionModes } from './modes.ts'
 
 /** Opens the text of the error by which the vote packet says that the branch is not ours. */
 export const NOT_OURS = 'unanimous: not this branch'
@@ -28,7 +29,8 @@ const SAVEPOINT = 'unanimous_vote'
 
 /** The tags of a vote packet that voted, in order. */
 export function voteTags(marker: boolean, last: 'PREPARE' | 'COMMIT'): readonly string[] {
-  return ['SAVEPOINT', 'SELECT', 'RELEASE', ...(marker ? ['INSERT'] : []), last]
+  if (marker) return ['SAVEPOINT', 'SELECT', 'RELEASE', 'INSERT', last]
+  return ['SAVEPOINT', 'SELECT', 'RELEASE', last]
 }
 
 export function gidOf(xid: Xid): string {
@@ -73,10 +75,7 @@ export function begin(
   readOnly: boolean,
   { lockTimeoutMs, asksBackend = false }: BeginExtras = {},
 ): readonly string[] {
-  const modes = [
-    ...(isolation === undefined ? [] : [`ISOLATION LEVEL ${isolation.toUpperCase()}`]),
-    ...(readOnly ? ['READ ONLY'] : []),
-  ].join(', ')
+  const modes = transactionModes(isolation, readOnly)
   return [
     modes === '' ? 'BEGIN' : `BEGIN ${modes}`,
     `SET LOCAL unanimous.branch = ${literal(gidOf(xid))}`,
@@ -131,11 +130,11 @@ export function identify(xid: Xid): readonly string[] {
 }
 
 export function prepare(xid: Xid, markerSchema: string | undefined): readonly string[] {
-  return [...withMarker(xid, markerSchema), `${PREPARE} ${literal(gidOf(xid))}`]
+  return deciding(xid, markerSchema, `${PREPARE} ${literal(gidOf(xid))}`)
 }
 
 export function commitOnePhase(xid: Xid, markerSchema: string | undefined): readonly string[] {
-  return [...withMarker(xid, markerSchema), COMMIT]
+  return deciding(xid, markerSchema, COMMIT)
 }
 
 export function commitPrepared(xid: Xid): string {
@@ -347,8 +346,11 @@ function micros(time: string): string {
   return `(extract(epoch FROM ${time}) * 1000000)::bigint::text`
 }
 
-function withMarker(xid: Xid, schema: string | undefined): readonly string[] {
-  return [...identify(xid), ...(schema === undefined ? [] : [insert(xid, schema, COMMITTED)])]
+/** Whether the block is still ours, the marker, and the verb that decides. */
+function deciding(xid: Xid, schema: string | undefined, verb: string): readonly string[] {
+  const checked = identify(xid)
+  if (schema === undefined) return [...checked, verb]
+  return [...checked, insert(xid, schema, COMMITTED), verb]
 }
 
 /**
@@ -356,14 +358,13 @@ function withMarker(xid: Xid, schema: string | undefined): readonly string[] {
  * stable and not immutable: the planner cannot fold it and raise for a branch that is ours.
  */
 function check(xid: Xid, answer: string): readonly string[] {
-  const setting = "pg_catalog.current_setting('unanimous.branch', true)"
-  return [
-    `SAVEPOINT ${SAVEPOINT}`,
-    `SELECT CASE WHEN ${setting} = ${literal(gidOf(xid))} THEN ${answer}
-  ELSE (${literal(`${NOT_OURS}: `)} || coalesce(${setting}, ''))::int::text END AS xid8`,
-    `RELEASE SAVEPOINT ${SAVEPOINT}`,
-  ]
+  const look = `SELECT CASE WHEN ${SETTING} = ${literal(gidOf(xid))} THEN ${answer}${OR_RAISE}`
+  return [`SAVEPOINT ${SAVEPOINT}`, look, `RELEASE SAVEPOINT ${SAVEPOINT}`]
 }
+
+const SETTING = "pg_catalog.current_setting('unanimous.branch', true)"
+const OR_RAISE = `
+  ELSE (${literal(`${NOT_OURS}: `)} || coalesce(${SETTING}, ''))::int::text END AS xid8`
 
 function insert(xid: Xid, schema: string, state: string): string {
   const values = [xid.gtrid, xid.bqual, state].map(literal).join(', ')

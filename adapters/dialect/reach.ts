@@ -37,6 +37,25 @@ export function enlistFailed(
   )
 }
 
+/** @param setting - what lets the pool hand out more connections */
+export function acquireTimeout(
+  participant: string,
+  gtrid: string,
+  setting: string,
+): TransactionError {
+  return new TransactionError('ACQUIRE_TIMEOUT', `${participant}: no connection in time`, {
+    outcome: 'rolled-back',
+    gtrid,
+    retryable: true,
+    hint: `raise ${setting}, or acquireMs`,
+  })
+}
+
+/** What a statement hears that comes before its branch is there, or after it has ended. */
+export function takesNoMore(): Error {
+  return new Error('the branch has ended, or takes no further statement')
+}
+
 /** Why a branch whose connection is gone cannot be committed. */
 export function connectionLost(cause: unknown): Refusal {
   const reason = `the connection was lost: ${messageOf(cause)}`

@@ -29,26 +29,26 @@ import {
   type Vote,
   type Xid,
 } from '../../src/adapter.ts'
-import { Gate } from '../dialect/gate.ts'
+import { Gate, type GateHost } from '../dialect/gate.ts'
 import { checkGiven, GivenFailed, refusedError } from '../dialect/given.ts'
 import { endSession, fallsQuiet, isGone, type Reach } from '../dialect/interrupt.ts'
 import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, NO_TABLE, provesNoEffect, refusalOf } from '../dialect/mysql-errors.ts'
 import { newClient } from '../dialect/nesting.ts'
-import { connectionLost } from '../dialect/reach.ts'
-import { corePool, type MysqlHandle } from './driver-types.ts'
+import { connectionLost, takesNoMore } from '../dialect/reach.ts'
+import { corePool, type MysqlCorePool, type MysqlHandle } from './driver-types.ts'
 import {
+  type Begun,
   type Enlistment,
   enlist,
   giveBack,
   type MysqlHome,
   notEnlisted,
-  type Physical,
 } from './enlist.ts'
 import { type FacadeHost, facade } from './facade.ts'
 import { Given } from './given.ts'
 import { hear } from './lease.ts'
-import type { Session } from './pool.ts'
+import type { Packets, Session } from './pool.ts'
 import { finishPrepared, quietRollback } from './settle.ts'
 
 type State = 'new' | 'active' | 'given' | 'voting' | 'refused' | 'prepared' | 'uncertain' | 'ended'
@@ -63,113 +63,95 @@ type Answer =
 /** Asked to finish what is not there, or what is being finished: that proves nothing. */
 const NOT_PREPARED: Settlement = { kind: 'unknown', cause: new Error('the branch is not prepared') }
 
-export class MysqlBranch implements Branch<MysqlHandle> {
+export class MysqlBranch implements Branch<MysqlHandle>, GateHost, FacadeHost, Enlistment {
   readonly participant: string
+  readonly dialect = 'MySQL'
+  readonly request: BranchRequest
+  readonly corePool: MysqlCorePool
+  readonly gate: Gate
   readonly handle: MysqlHandle
   readonly #home: MysqlHome
-  readonly #request: BranchRequest
-  readonly #gate: Gate
-  readonly #host: FacadeHost
   #isolation: IsolationLevel | undefined
   #state: State = 'new'
   #session: Session | undefined
   #given: Given | undefined
-  #xid: Xid | undefined
-  #physical: Physical | undefined
-  #because: () => Error = () => new Error('the branch has ended, or takes no further statement')
+  #begun: Begun | undefined
+  #because: () => Error = takesNoMore
   /** What a rollback hears after the branch has ended: the connection is not ours any more. */
   #settled: Settlement = { kind: 'answered' }
 
   constructor(home: MysqlHome, request: BranchRequest) {
     this.participant = home.name
     this.#home = home
-    this.#request = request
-    this.#gate = new Gate({
-      participant: home.name,
-      dialect: 'MySQL',
-      gtrid: request.gtrid,
-      enlist: () => request.enlist(),
-      open: (boundMs) => this.#open(boundMs),
-      savepoints: () => request.savepoints(),
-      speak: (texts) => this.#speak(texts),
-      isolation: () => this.#askIsolation(),
-    })
+    this.request = request
+    this.corePool = corePool(home.pool)
     this.#isolation = request.isolation
-    this.#host = {
-      participant: home.name,
-      gate: this.#gate,
-      corePool: corePool(home.pool),
-      session: () => this.#working(),
-      broken: (cause) => this.#broken(cause),
-      begin: () => this.#begin(),
-      notBegun: (cause) => this.#notBegun(cause),
-      unbegun: () => (this.#session?.opening === undefined ? undefined : this.#session),
-      threadId: () => this.#session?.connection.threadId ?? null,
-    }
-    this.handle = facade(this.#host)
+    this.gate = new Gate(this)
+    this.handle = facade(this)
   }
 
   get xid(): Xid | undefined {
-    return this.#xid
+    return this.#begun?.xid
   }
 
   get enlisted(): boolean {
-    return this.#gate.enlisted
+    return this.gate.enlisted
   }
 
   checkOut(): MysqlHandle {
-    return facade(this.#host)
+    return facade(this)
   }
 
   async give(statements: readonly GivenStatement[], when: GiveWhen): Promise<GivenAnswers> {
-    checkGiven(statements, 'MySQL', this.participant, this.#request.gtrid)
+    checkGiven(statements, 'MySQL', this.participant, this.request.gtrid)
     const given = new Given(statements)
-    await this.#gate.run(newClient(), undefined, async () => {
-      const session = this.#working()
+    await this.gate.run(newClient(), undefined, async () => {
+      const session = this.session()
       this.#given = given
       this.#state = 'given'
       // What cannot travel with the vote is said while the gate holds it, so that a roll-back waits for it.
       if (when !== 'now' && given.merges(session)) return
       const refusal = await this.#sayAlone(given, session)
-      if (refusal !== undefined) throw refusedError(this.#home.name, this.#request.gtrid, refusal)
+      if (refusal !== undefined) throw refusedError(this.participant, this.request.gtrid, refusal)
     })
     return () => given.answers
   }
 
   endSavepoint(name: string, how: 'release' | 'rollback'): Promise<void> {
-    return this.#gate.endSavepoint(name, how)
+    return this.gate.endSavepoint(name, how)
   }
 
   seal(because: () => Error): Refusal | undefined {
     this.#because = because
     const lost = this.#session?.lost
     const death = lost === undefined ? undefined : connectionLost(lost)
-    return this.#gate.seal(because) ?? death
+    return this.gate.seal(because) ?? death
   }
 
   /** The server cannot tell: a branch is read-only if it was declared so, and the server held it to it. */
   probe(): Probed | Promise<Probed> {
-    const wrote = this.#request.readOnly ? 'read-only' : 'wrote'
-    const drained = this.#gate.drain()
+    const wrote = this.request.readOnly ? 'read-only' : 'wrote'
+    const drained = this.gate.drain()
     return isPending(drained) ? drained.then((doomed) => doomed ?? wrote) : (drained ?? wrote)
   }
 
-  async vote(): Promise<Vote> {
+  vote(): Promise<Vote> {
     const markerSchema = this.#home.markerSchema()
-    const answer = await this.#ask((xid) => [...sql.marked(xid, markerSchema), sql.prepare(xid)])
+    const asked = this.#ask(sql.prepare, markerSchema)
+    return asked.then((answer) => this.#voted(answer, markerSchema !== undefined))
+  }
+
+  #voted(answer: Answer, marked: boolean): Vote {
     if (answer.kind === 'lost') return { kind: 'unknown', cause: answer.cause }
     if (answer.kind === 'refused') return answer
     this.#state = 'prepared'
-    return { kind: 'prepared', evidence: this.#evidence(markerSchema !== undefined) }
+    return { kind: 'prepared', evidence: this.#evidence(marked) }
   }
 
   async commitOnePhase(wrote: boolean): Promise<OnePhaseAnswer> {
     const markerSchema = wrote ? this.#home.markerSchema() : undefined
     const marker = markerSchema !== undefined
-    const answer = await this.#ask((xid) => [
-      ...sql.marked(xid, markerSchema),
-      sql.commitOnePhase(xid),
-    ])
+    const answer = await this.#ask(sql.commitOnePhase, markerSchema)
     if (answer.kind === 'lost') {
       if (wrote) return { kind: 'unknown', cause: answer.cause, evidence: this.#evidence(marker) }
       // A lost answer to a read-only commit leaves nothing in doubt.
@@ -200,9 +182,9 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     // Nothing was prepared: without its client the server can only roll the branch back.
     const sound =
       session.opening !== undefined ||
-      ((await fallsQuiet(this.#home.clock, this.#gate, session, this.#reach)) &&
-        this.#xid !== undefined &&
-        (await quietRollback(session, this.#xid)))
+      ((await fallsQuiet(this.#home.clock, this.gate, session, this.#reach)) &&
+        this.xid !== undefined &&
+        (await quietRollback(session, this.xid)))
     this.#leave(sound ? 'release' : 'destroy')
     if (!sound) await endSession(this.#home.clock, this.#reach)
     return this.#settled
@@ -216,30 +198,38 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     this.#leave('destroy')
   }
 
-  #open(boundMs: number): Promise<void> {
-    const enlistment: Enlistment = {
-      wanted: () => this.#state === 'new',
-      took: (session) => {
-        this.#session = session
-      },
-      ready: ({ xid, physical }) => {
-        this.#xid = xid
-        this.#physical = physical
-        if (this.#state === 'new') this.#state = 'active'
-      },
-    }
-    return this.#request.outside(() => enlist(this.#home, this.#request, boundMs, enlistment))
+  open(boundMs: number): Promise<void> {
+    return this.request.outside(() => enlist(this.#home, boundMs, this))
+  }
+
+  took(session: Session): boolean {
+    if (this.#state !== 'new') return false
+    this.#session = session
+    return true
+  }
+
+  ready(begun: Begun): void {
+    this.#begun = begun
+    if (this.#state === 'new') this.#state = 'active'
+  }
+
+  unbegun(): Session | undefined {
+    return this.#session?.opening === undefined ? undefined : this.#session
+  }
+
+  threadId(): number | null {
+    return this.#session?.connection.threadId ?? null
   }
 
   get #reach(): Reach {
-    const physical = this.#physical
+    const physical = this.#begun?.physical
     return physical && ((how) => this.#home.interrupt(physical, how))
   }
 
   /** An XA PREPARE whose answer nobody has may still take effect: it is fenced first (T4). */
   async #rollbackUncertain(): Promise<Settlement> {
     const over = await endSession(this.#home.clock, this.#reach)
-    if (!over || this.#xid === undefined || !(await isGone(this.#home, this.#xid))) {
+    if (!over || this.xid === undefined || !(await isGone(this.#home, this.xid))) {
       return { kind: 'unknown', cause: this.#session?.lost }
     }
     this.#settled = { kind: 'answered' }
@@ -247,17 +237,17 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     return this.#settled
   }
 
-  async #speak(texts: readonly string[]): Promise<void> {
+  async speak(texts: readonly string[]): Promise<void> {
     const session = await this.#begunSession()
     try {
       for (const text of session.merges ? [texts.join('; ')] : texts) await session.run(text)
     } catch (cause) {
-      throw hear(this.#host, cause)
+      throw hear(this, cause)
     }
   }
 
   /** The session's default, unless the transaction chose. */
-  async #askIsolation(): Promise<IsolationLevel> {
+  async isolation(): Promise<IsolationLevel> {
     if (this.#isolation === undefined) {
       const session = await this.#begunSession()
       const [row] = await session.run(sql.ISOLATION)
@@ -279,27 +269,31 @@ export class MysqlBranch implements Branch<MysqlHandle> {
   }
 
   /** Sends statements of which the last one decides, behind those that were given in advance. */
-  async #ask(statements: (xid: Xid) => readonly string[]): Promise<Answer> {
-    const session = this.#session
-    const given = this.#given?.isSaid === false ? this.#given : undefined
+  #ask(verb: (xid: Xid) => string, markerSchema: string | undefined): Promise<Answer> {
+    const [session, xid] = [this.#session, this.xid]
     this.#state = 'voting'
-    if (session === undefined || this.#xid === undefined) {
-      return this.#failed(new Error('the branch was not begun'), false, false)
+    if (session === undefined || xid === undefined) {
+      return Promise.resolve(this.#failed(new Error('the branch was not begun'), false, false))
     }
-    const ours = statements(this.#xid)
-    const restored = withRestore(ours, session)
-    const texts = session.inFewestTrips(restored)
-    for (const [at, text] of texts.entries()) {
-      const decides = at === texts.length - 1
-      if (session.lost !== undefined) return this.#failed(session.lost, false, false)
-      try {
-        await (given?.say(session, restored) ?? session.ask(text))
-      } catch (cause) {
-        return this.#failed(cause, decides, texts.length < restored.length)
-      }
-    }
-    if (restored !== ours) session.owes(undefined)
-    return this.#state === 'voting' ? { kind: 'done' } : { kind: 'lost', cause: session.lost }
+    const ours = sql.deciding(xid, markerSchema, verb(xid))
+    return this.#askFrom(0, session, session.packets(ours))
+  }
+
+  /** Asks a packet, and those behind it; the last one decides. */
+  #askFrom(at: number, session: Session, packets: Packets): Promise<Answer> {
+    const { texts, statements, restores } = packets
+    if (session.lost !== undefined) return Promise.resolve(this.#failed(session.lost, false, false))
+    const decides = at === texts.length - 1
+    const given = this.#given?.isSaid === false ? this.#given : undefined
+    const said: Promise<unknown> = given?.say(session, statements) ?? session.ask(texts[at] ?? '')
+    return said.then(
+      () => {
+        if (!decides) return this.#askFrom(at + 1, session, packets)
+        if (restores) session.owes(undefined)
+        return this.#state === 'voting' ? { kind: 'done' } : { kind: 'lost', cause: session.lost }
+      },
+      (cause: unknown) => this.#failed(cause, decides, texts.length < statements.length),
+    )
   }
 
   /** @param sent - whether the deciding verb may have reached the server */
@@ -323,49 +317,50 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     return { kind: 'lost', cause }
   }
 
-  async #finish(verb: 'commit' | 'rollback'): Promise<Settlement> {
-    const [session, xid] = [this.#session, this.#xid]
+  #finish(verb: 'commit' | 'rollback'): Promise<Settlement> {
+    const [session, xid] = [this.#session, this.xid]
     if (session === undefined || xid === undefined || this.#state !== 'prepared') {
-      return NOT_PREPARED
+      return Promise.resolve(NOT_PREPARED)
     }
     this.#state = 'ended'
     this.#settled = NOT_PREPARED
-    const settlement = await finishPrepared(session, xid, verb)
-    this.#settled = settlement
-    this.#leave(settlement.kind === 'answered' ? 'release' : 'destroy')
-    return settlement
+    return finishPrepared(session, xid, verb).then((settlement) => {
+      this.#settled = settlement
+      this.#leave(settlement.kind === 'answered' ? 'release' : 'destroy')
+      return settlement
+    })
   }
 
   #evidence(marker: boolean): BranchEvidence {
-    return { server: this.#physical?.server ?? { server: '', startedAtMs: 0 }, marker }
+    return { server: this.#begun?.physical.server ?? { server: '', startedAtMs: 0 }, marker }
   }
 
-  #broken(cause: unknown): Error {
+  broken(cause: unknown): Error {
     if (this.#state === 'ended' || this.#state === 'uncertain') return this.#because()
-    this.#gate.doom(connectionLost(cause))
+    this.gate.doom(connectionLost(cause))
     this.#session?.destroy(errorOf(cause))
     return errorOf(cause)
   }
 
   /** For statements of ours, which go in trips of their own. */
   async #begunSession(): Promise<Session> {
-    const session = this.#working()
-    if (session.opening !== undefined) await this.#begin()
+    const session = this.session()
+    if (session.opening !== undefined) await this.begin()
     return session
   }
 
-  async #begin(): Promise<void> {
+  async begin(): Promise<void> {
     try {
-      await this.#working().begin()
+      await this.session().begin()
     } catch (cause) {
-      throw this.#notBegun(cause)
+      throw this.notBegun(cause)
     }
   }
 
-  #notBegun(cause: unknown): Error {
-    const error = notEnlisted(this.participant, this.#request.gtrid, cause)
-    this.#gate.doomNotEnlisted(error)
-    return this.#broken(error)
+  notBegun(cause: unknown): Error {
+    const error = notEnlisted(this.participant, this.request.gtrid, cause)
+    this.gate.doomNotEnlisted(error)
+    return this.broken(error)
   }
 
   #lose(cause: unknown): void {
@@ -378,19 +373,13 @@ export class MysqlBranch implements Branch<MysqlHandle> {
     this.#state = 'ended'
     if (session === undefined) return
     if (how === 'release' && session.lost === undefined) {
-      giveBack(this.#home, session, this.#physical)
+      giveBack(this.#home, session, this.#begun?.physical)
     } else session.destroy(session.lost ?? new Error('the branch was rolled back'))
   }
 
   /** For the application's statements: the connection may already be somebody else's. */
-  #working(): Session {
+  session(): Session {
     if (this.#session === undefined || this.#state !== 'active') throw this.#because()
     return this.#session
   }
-}
-
-/** No statement of the application comes any more: its waits go back before the one that decides. */
-function withRestore(statements: readonly string[], session: Session): readonly string[] {
-  if (session.owed === undefined || session.inFewestTrips(['', '']).length > 1) return statements
-  return [...statements.slice(0, -1), session.owed, ...statements.slice(-1)]
 }

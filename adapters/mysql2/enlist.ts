@@ -21,7 +21,7 @@ import type { Interrupted } from '../dialect/interrupt.ts'
 import * as sql from '../dialect/mysql.ts'
 import { asMysqlError, COMES_BACK, isTransient } from '../dialect/mysql-errors.ts'
 import type { Patience } from '../dialect/patience.ts'
-import { enlistFailed, isOutOfReach } from '../dialect/reach.ts'
+import { acquireTimeout, enlistFailed, isOutOfReach } from '../dialect/reach.ts'
 import { inTime } from '../dialect/waiting.ts'
 import type { MysqlPromisePool } from './driver-types.ts'
 import type { Kept } from './kept.ts'
@@ -72,10 +72,11 @@ export interface MysqlHome {
   forgetContact(): void
 }
 
+/** The branch, as enlisting needs it. */
 export interface Enlistment {
-  /** Whether the branch still wants a connection. */
-  wanted(): boolean
-  took(session: Session): void
+  readonly request: BranchRequest
+  /** `false`: it does not want a connection any more. */
+  took(session: Session): boolean
   /** Whoever speaks on it now speaks in the branch. */
   ready(begun: Begun): void
 }
@@ -90,46 +91,33 @@ export interface Begun {
  *
  * @throws TransactionError ACQUIRE_TIMEOUT, ENLIST_FAILED, or the participant's own code
  */
-export async function enlist(
-  home: MysqlHome,
-  request: BranchRequest,
-  boundMs: number,
-  enlistment: Enlistment,
-): Promise<void> {
-  const startedAt = home.clock.monotonic()
+export async function enlist(home: MysqlHome, boundMs: number, branch: Enlistment): Promise<void> {
+  const { clock } = home
+  const { request } = branch
   const limitMs = Math.min(boundMs, 2 ** 31 - 1)
-  const fail = (cause: unknown): never => {
-    throw notEnlisted(home.name, request.gtrid, cause)
-  }
-  const met = home.isFit || (await within(home.clock, limitMs, home.contact()).catch(fail))
-  const leftMs = (): number => limitMs - (home.clock.monotonic() - startedAt)
-  const asked = met === LATE ? undefined : request.seat(home.poolSize, leftMs())
-  const seat = isPending(asked) ? await asked : asked
-  const session = seat === undefined ? LATE : await acquire(home, leftMs(), seat).catch(fail)
-  if (session === LATE) {
-    throw new TransactionError('ACQUIRE_TIMEOUT', `${home.name}: no connection in time`, {
-      outcome: 'rolled-back',
-      gtrid: request.gtrid,
-      retryable: true,
-      hint: 'raise the connectionLimit, or acquireMs',
-    })
-  }
-  if (!enlistment.wanted()) {
-    session.release()
-    return fail(new Error('the transaction has ended'))
-  }
-  enlistment.took(session)
+  const until = clock.monotonic() + limitMs
+  let session: Session | typeof LATE = LATE
   try {
+    const met = home.isFit || (await within(clock, limitMs, home.contact()))
+    const asked = met === LATE ? undefined : request.seat(home.poolSize, until - clock.monotonic())
+    const seat = isPending(asked) ? await asked : asked
+    if (seat !== undefined) session = await acquire(home, until - clock.monotonic(), seat)
+    if (session === LATE) throw acquireTimeout(home.name, request.gtrid, 'the connectionLimit')
+    if (!branch.took(session)) {
+      session.release()
+      throw new Error('the transaction has ended')
+    }
     const physical = home.known(session) ?? (await inTime(home, home.identify(session)))
     const xid = { gtrid: request.gtrid, bqual: formatBqual(home.name, physical.threadId) }
     openWith(home, session, physical, sql.begin(xid, request.isolation, request.readOnly))
     session.watchedBy(() => home.isDone(physical))
     // It may be open at one end only by now, and a statement of the application may take its time.
-    if (home.clock.monotonic() - physical.heardMs > home.answerMs) await session.begin()
-    enlistment.ready({ xid, physical })
+    if (clock.monotonic() - physical.heardMs > home.answerMs) await session.begin()
+    branch.ready({ xid, physical })
   } catch (cause) {
-    session.destroy(errorOf(cause))
-    return fail(cause)
+    if (session !== LATE) session.destroy(errorOf(cause))
+    if (cause instanceof TransactionError) throw cause
+    throw notEnlisted(home.name, request.gtrid, cause)
   }
 }
 

@@ -8,8 +8,9 @@
  */
 import { messageOf, type Refusal } from '../../src/adapter.ts'
 import { type InContext, keepContext } from '../dialect/context.ts'
-import type { Gate, Turn } from '../dialect/gate.ts'
+import type { Gate } from '../dialect/gate.ts'
 import { asMysqlError, doomsBranch, isTransient, saysNotInBranch } from '../dialect/mysql-errors.ts'
+import type { Turn } from '../dialect/turn.ts'
 import type { MysqlCommand, MysqlCore, MysqlDone, MysqlStatements } from './driver-types.ts'
 import { sendFirst } from './first.ts'
 import type { Session } from './pool.ts'
@@ -19,7 +20,7 @@ export interface LeaseHost {
   /** The branch's connection; called only after the gate has opened. */
   session(): Session
   /** The connection is dead or its state unknown: the branch can only be rolled back. */
-  readonly broken: (cause: unknown) => Error
+  broken(cause: unknown): Error
   /** Begins the branch on the server in a trip of its own. */
   begin(): Promise<void>
   /** The same as {@link broken}, before anything of the branch was on the server. */
@@ -181,13 +182,13 @@ export class OpenResult {
  * What the application hears of a failure. XA rolls nothing back by itself when a statement fails: what
  * dooms the branch is kept here.
  */
-export function hear({ gate, broken }: LeaseHost, cause: unknown): unknown {
+export function hear(host: LeaseHost, cause: unknown): unknown {
   const error = asMysqlError(cause)
   // A time-out of the driver leaves the statement running, and the next one would wait behind it.
-  if (error === undefined && !(cause instanceof TypeError)) return broken(cause)
-  if (error !== undefined && saysNotInBranch(error)) return gate.notPreparable(cause)
-  if (error !== undefined && doomsBranch(error)) gate.doom(statementFailed(cause))
-  return gate.heard(cause)
+  if (error === undefined && !(cause instanceof TypeError)) return host.broken(cause)
+  if (error !== undefined && saysNotInBranch(error)) return host.gate.notPreparable(cause)
+  if (error !== undefined && doomsBranch(error)) host.gate.doom(statementFailed(cause))
+  return host.gate.heard(cause)
 }
 
 function statementFailed(cause: unknown): Refusal {

@@ -42,6 +42,14 @@ export interface Lender {
   readonly kept: Kept
 }
 
+/** Texts that are asked one after the other, and the statements that they say. */
+export interface Packets {
+  readonly texts: readonly string[]
+  readonly statements: readonly string[]
+  /** They give the session back as it came. */
+  readonly restores: boolean
+}
+
 export class Session {
   /** Beneath the promises, which take the stack of every statement down. */
   readonly connection: MysqlPoolCore
@@ -102,9 +110,15 @@ export class Session {
     this.#keeps = keeps
   }
 
-  /** What is to be said for that before the branch ends; `undefined` also where it may be said later. */
-  get owed(): string | undefined {
-    return this.#keeps ? undefined : this.#owed
+  /**
+   * What says statements of which the last one decides. No statement of the application comes any more: the
+   * session's own waits go back before that one, where it costs no trip and they may not go later.
+   */
+  packets(ours: readonly string[]): Packets {
+    const owed = this.#keeps ? undefined : this.#owed
+    const restores = owed !== undefined && this.inFewestTrips(['', '']).length === 1
+    const statements = restores ? [...ours.slice(0, -1), owed, ...ours.slice(-1)] : ours
+    return { texts: this.inFewestTrips(statements), statements, restores }
   }
 
   /** A verb of ours, whose answer comes in time or not at all. */

@@ -28,7 +28,7 @@ import {
   type Vote,
   type Xid,
 } from '../../src/adapter.ts'
-import { Gate } from '../dialect/gate.ts'
+import { Gate, type GateHost } from '../dialect/gate.ts'
 import { checkGiven, GivenFailed, refusedError } from '../dialect/given.ts'
 import { endSession, fallsQuiet, isGone, type Reach } from '../dialect/interrupt.ts'
 import { newClient } from '../dialect/nesting.ts'
@@ -39,17 +39,16 @@ import {
   NO_TABLE,
   provesNoEffect,
 } from '../dialect/postgres-errors.ts'
-import { connectionLost } from '../dialect/reach.ts'
+import { connectionLost, takesNoMore } from '../dialect/reach.ts'
 import { sameTags, saysNoId, xid8In } from './answers.ts'
 import type { PgHandle, PgResult } from './driver-types.ts'
 import {
-  type Backend,
+  type Begun,
   type Enlistment,
   enlist,
   giveBack,
   notEnlisted,
   type PgHome,
-  type Physical,
 } from './enlist.ts'
 import { type FacadeHost, facade, speak } from './facade.ts'
 import { Given } from './given.ts'
@@ -61,78 +60,57 @@ type State = 'new' | 'active' | 'given' | 'voting' | 'refused' | 'prepared' | 'u
 
 /** `refused`: a listed error, no effect was taken. `lost`: the connection is gone, and the answer with it. */
 type Failed = { kind: 'refused'; refusal: Refusal } | { kind: 'lost'; refusal: Refusal }
+type Answer = { kind: 'results'; results: readonly PgResult[] } | Failed
 
 /** Asked to finish what is not there, or what is being finished: that proves nothing. */
 const NOT_PREPARED: Settlement = { kind: 'unknown', cause: new Error('the branch is not prepared') }
 
-export class PgBranch implements Branch<PgHandle> {
+export class PgBranch implements Branch<PgHandle>, GateHost, FacadeHost, Enlistment {
   readonly participant: string
+  readonly dialect = 'PostgreSQL'
+  readonly request: BranchRequest
+  readonly observed: Observed = new Observed()
+  readonly gate: Gate
   readonly handle: PgHandle
   readonly #home: PgHome
-  readonly #request: BranchRequest
   readonly #xid: Xid
-  readonly #gate: Gate
-  readonly #host: FacadeHost
-  readonly #observed = new Observed()
   #state: State = 'new'
   #session: Session | undefined
   #given: Given | undefined
-  #physical: Physical | undefined
-  #backend: Backend | undefined
-  #pooled = false
+  #begun: Begun | undefined
   #xid8: string | undefined
   #isolation: IsolationLevel | undefined
-  #because: () => Error = () => new Error('the branch has ended, or takes no further statement')
+  #because: () => Error = takesNoMore
   /** What a rollback hears after the branch has ended: the connection is not ours any more. */
   #settled: Settlement = { kind: 'answered' }
 
   constructor(home: PgHome, request: BranchRequest) {
     this.participant = home.name
     this.#home = home
-    this.#request = request
+    this.request = request
     this.#xid = { gtrid: request.gtrid, bqual: formatBqual(home.name) }
-    this.#gate = new Gate({
-      participant: home.name,
-      dialect: 'PostgreSQL',
-      gtrid: request.gtrid,
-      enlist: () => request.enlist(),
-      open: (boundMs) => this.#open(boundMs),
-      savepoints: () => request.savepoints(),
-      speak: (texts) => speak(this.#host, texts),
-      isolation: () => this.#askIsolation(),
-    })
     this.#isolation = request.isolation
-    this.#host = {
-      gate: this.#gate,
-      observed: this.#observed,
-      session: () => this.#working(),
-      broken: (cause) => this.#broken(cause),
-      begin: () =>
-        this.#working()
-          .begin()
-          .catch((cause: unknown) => Promise.reject(this.#notBegun(cause))),
-      notBegun: (cause) => this.#notBegun(cause),
-    }
-    this.handle = facade(this.#host)
+    this.gate = new Gate(this)
+    this.handle = facade(this)
   }
 
   get xid(): Xid | undefined {
-    return this.#physical === undefined ? undefined : this.#xid
+    return this.#begun === undefined ? undefined : this.#xid
   }
 
   get enlisted(): boolean {
-    return this.#gate.enlisted
+    return this.gate.enlisted
   }
 
   checkOut(): PgHandle {
-    return facade(this.#host)
+    return facade(this)
   }
 
   async give(statements: readonly GivenStatement[], when: GiveWhen): Promise<GivenAnswers> {
-    checkGiven(statements, 'PostgreSQL', this.participant, this.#request.gtrid)
+    checkGiven(statements, 'PostgreSQL', this.participant, this.request.gtrid)
     const given = new Given(statements)
-    await this.#gate.run(newClient(), undefined, async () => {
-      this.#working()
+    await this.gate.run(newClient(), undefined, async () => {
+      this.session()
       this.#given = given
       this.#state = 'given'
       if (when === 'now') await this.#sayNow(given)
@@ -141,44 +119,48 @@ export class PgBranch implements Branch<PgHandle> {
   }
 
   endSavepoint(name: string, how: 'release' | 'rollback'): Promise<void> {
-    return this.#gate.endSavepoint(name, how)
+    return this.gate.endSavepoint(name, how)
   }
 
   seal(because: () => Error): Refusal | undefined {
     this.#because = because
     const lost = this.#session?.lost
     const death = lost === undefined ? undefined : connectionLost(lost)
-    return this.#gate.seal(because) ?? death ?? this.#observed.refusal()
+    return this.gate.seal(because) ?? death ?? this.observed.refusal()
   }
 
   probe(): Probed | Promise<Probed> {
     if (this.#given?.isSaid === false) return 'wrote'
-    const drained = this.#gate.drain()
-    if (drained === undefined && this.#observed.wrote) return 'wrote'
+    const drained = this.gate.drain()
+    if (drained === undefined && this.observed.wrote) return 'wrote'
     return this.#askWhetherItWrote(drained)
   }
 
   async #askWhetherItWrote(drained: ReturnType<Gate['drain']>): Promise<Probed> {
     const doomed = await drained
     if (doomed !== undefined) return doomed
-    if (this.#observed.wrote) return 'wrote'
+    if (this.observed.wrote) return 'wrote'
     const answer = await this.#ask(sql.probe(this.#xid))
     if (answer.kind !== 'results') return answer.refusal
     this.#xid8 = xid8In(answer.results)
     return saysNoId(answer.results) ? 'read-only' : 'wrote'
   }
 
-  async vote(): Promise<Vote> {
+  vote(): Promise<Vote> {
     const markerSchema = this.#home.markerSchema()
     this.#state = 'voting'
-    const answer = await this.#ask(sql.prepare(this.#xid, markerSchema))
+    const asked = this.#ask(sql.prepare(this.#xid, markerSchema))
+    return asked.then((answer) => this.#voted(answer, markerSchema !== undefined))
+  }
+
+  #voted(answer: Answer, marked: boolean): Vote {
     if (answer.kind === 'lost') return { kind: 'unknown', cause: answer.refusal.cause }
     if (answer.kind === 'refused') return { kind: 'refused', refusal: answer.refusal }
-    const tags = sql.voteTags(markerSchema !== undefined, 'PREPARE')
+    const tags = sql.voteTags(marked, 'PREPARE')
     if (!sameTags(answer.results, tags)) return { kind: 'refused', refusal: this.#unexpected() }
     this.#state = 'prepared'
     this.#xid8 = xid8In(answer.results) ?? this.#xid8
-    return { kind: 'prepared', evidence: this.#evidence(markerSchema !== undefined) }
+    return { kind: 'prepared', evidence: this.#evidence(marked) }
   }
 
   async commitOnePhase(wrote: boolean): Promise<OnePhaseAnswer> {
@@ -219,13 +201,13 @@ export class PgBranch implements Branch<PgHandle> {
     this.#state = 'ended'
     const session = this.#session
     if (session === undefined) return this.#settled
-    if (this.#observed.ended) {
+    if (this.observed.ended) {
       this.#settled = { kind: 'absent', cause: new Error(endedByApplication().reason) }
     }
     // Nothing was prepared: without its client the server can only roll the block back.
     const sound =
       session.opening !== undefined ||
-      ((await fallsQuiet(this.#home.clock, this.#gate, session, this.#reach)) &&
+      ((await fallsQuiet(this.#home.clock, this.gate, session, this.#reach)) &&
         (await quietRollback(session)))
     this.#leave(sound ? 'release' : 'destroy')
     if (!sound) await endSession(this.#home.clock, this.#reach)
@@ -240,35 +222,36 @@ export class PgBranch implements Branch<PgHandle> {
     this.#leave('destroy')
   }
 
-  #open(boundMs: number): Promise<void> {
-    const enlistment: Enlistment = {
-      wanted: () => this.#state === 'new',
-      took: (session) => {
-        this.#session = session
-      },
-      ready: ({ physical, backend, pooled }) => {
-        this.#physical = physical
-        this.#backend = backend
-        this.#pooled = pooled
-        if (this.#state === 'new') this.#state = 'active'
-      },
-    }
-    return this.#request.outside(() =>
-      enlist(this.#home, this.#request, this.#xid, boundMs, enlistment),
-    )
+  open(boundMs: number): Promise<void> {
+    return this.request.outside(() => enlist(this.#home, this.#xid, boundMs, this))
+  }
+
+  took(session: Session): boolean {
+    if (this.#state !== 'new') return false
+    this.#session = session
+    return true
+  }
+
+  ready(begun: Begun): void {
+    this.#begun = begun
+    if (this.#state === 'new') this.#state = 'active'
+  }
+
+  speak(texts: readonly string[]): Promise<unknown> {
+    return speak(this, texts)
   }
 
   /** The server's default, unless the transaction chose. */
-  async #askIsolation(): Promise<IsolationLevel> {
+  async isolation(): Promise<IsolationLevel> {
     if (this.#isolation === undefined) {
-      const [answer] = await this.#working().run('SHOW transaction_isolation')
+      const [answer] = await this.session().run('SHOW transaction_isolation')
       this.#isolation = answer?.rows[0]?.['transaction_isolation'] as IsolationLevel
     }
     return this.#isolation
   }
 
   get #reach(): Reach {
-    const backend = this.#backend
+    const backend = this.#begun?.backend
     return backend && ((how) => this.#home.interrupt(backend, how))
   }
 
@@ -284,35 +267,32 @@ export class PgBranch implements Branch<PgHandle> {
   }
 
   /** Sends a packet of ours while nothing of ours is prepared. */
-  async #ask(
-    texts: readonly string[],
-  ): Promise<{ kind: 'results'; results: readonly PgResult[] } | Failed> {
+  #ask(texts: readonly string[]): Promise<Answer> {
     const session = this.#session
     if (session === undefined || session.lost !== undefined) {
       this.#state = 'refused'
-      return { kind: 'refused', refusal: connectionLost(session?.lost) }
+      return Promise.resolve({ kind: 'refused', refusal: connectionLost(session?.lost) })
     }
     const asked = this.#state
-    try {
-      const given = this.#given
-      const results = await (given?.isSaid === false
-        ? given.say(session, texts)
-        : session.ask(texts.join('; ')))
-      if (this.#state === asked) return { kind: 'results', results }
-      return { kind: 'lost', refusal: connectionLost(session.lost) }
-    } catch (cause) {
-      return this.#failed(cause, asked)
-    }
+    const given = this.#given
+    const said = given?.isSaid === false ? given.say(session, texts) : session.ask(texts.join('; '))
+    return said.then(
+      (results) =>
+        this.#state === asked
+          ? { kind: 'results', results }
+          : { kind: 'lost', refusal: connectionLost(session.lost) },
+      (cause: unknown) => this.#failed(cause, asked),
+    )
   }
 
   /** Without a marker the transaction id is the only proof: here it costs no trip. */
   async #sayNow(given: Given): Promise<void> {
-    const identifies = !this.#request.readOnly && this.#home.markerSchema() === undefined
+    const identifies = !this.request.readOnly && this.#home.markerSchema() === undefined
     const answer = await this.#ask(identifies ? sql.identify(this.#xid) : [])
-    const { gtrid } = this.#request
+    const { gtrid } = this.request
     if (answer.kind !== 'results') throw refusedError(this.participant, gtrid, answer.refusal)
     this.#xid8 = xid8In(answer.results)
-    this.#observed.succeeded(given.answers)
+    this.observed.succeeded(given.answers)
   }
 
   #failed(cause: unknown, asked: State): Failed {
@@ -325,7 +305,7 @@ export class PgBranch implements Branch<PgHandle> {
     if (error !== undefined && provesNoEffect(error) && this.#state === asked) {
       this.#state = 'refused'
       if (error.code === NO_TABLE) this.#home.forgetContact()
-      return { kind: 'refused', refusal: this.#observed.refusalOf(cause) }
+      return { kind: 'refused', refusal: this.observed.refusalOf(cause) }
     }
     // Only a packet that can prepare or commit leaves doubt behind.
     if (asked === 'voting') this.#lose(cause)
@@ -336,7 +316,7 @@ export class PgBranch implements Branch<PgHandle> {
   /** The packet ran to its end, yet not as we wrote it: T8, the tag says that nothing was kept. */
   #unexpected(): Refusal {
     this.#state = 'refused'
-    return this.#observed.refusal() ?? endedByApplication()
+    return this.observed.refusal() ?? endedByApplication()
   }
 
   async #refuseOnePhase(refusal: Refusal): Promise<OnePhaseAnswer> {
@@ -344,37 +324,52 @@ export class PgBranch implements Branch<PgHandle> {
     return { kind: 'refused', refusal }
   }
 
-  async #finish(decision: Decision): Promise<Settlement> {
+  #finish(decision: Decision): Promise<Settlement> {
     const session = this.#session
-    if (session === undefined || this.#state !== 'prepared') return NOT_PREPARED
+    if (session === undefined || this.#state !== 'prepared') return Promise.resolve(NOT_PREPARED)
     this.#state = 'ended'
     this.#settled = NOT_PREPARED
     const here = finishPrepared(session, this.participant, this.#xid, decision)
-    const past = this.#pooled && this.#home.leadsPastPooler()
-    const { settlement, open } = past
-      ? await finishEitherWay(this.#home.clock, here, () => this.#home.settle(this.#xid, decision))
-      : { settlement: await here, open: false }
+    if (this.#begun?.pooled !== true || !this.#home.leadsPastPooler()) {
+      return here.then((settlement) => this.#finished(settlement, false))
+    }
+    const elsewhere = (): Promise<Settlement> => this.#home.settle(this.#xid, decision)
+    const either = finishEitherWay(this.#home.clock, here, elsewhere)
+    return either.then(({ settlement, open }) => this.#finished(settlement, open))
+  }
+
+  /** @param open - the connection is not known to be free */
+  #finished(settlement: Settlement, open: boolean): Settlement {
     this.#settled = settlement
     this.#leave(open || settlement.kind === 'unknown' ? 'destroy' : 'release')
     return settlement
   }
 
   #evidence(marker: boolean): BranchEvidence {
-    const server = this.#physical?.server ?? { server: '', startedAtMs: 0 }
+    const server = this.#begun?.physical.server ?? { server: '', startedAtMs: 0 }
     return { server, marker, ...(this.#xid8 === undefined ? {} : { xid8: this.#xid8 }) }
   }
 
-  #broken(cause: unknown): Error {
+  broken(cause: unknown): Error {
     if (this.#state === 'ended' || this.#state === 'uncertain') return this.#because()
-    this.#gate.doom(connectionLost(cause))
+    this.gate.doom(connectionLost(cause))
     this.#session?.destroy(errorOf(cause))
     return errorOf(cause)
   }
 
-  #notBegun(cause: unknown): Error {
-    const error = notEnlisted(this.participant, this.#request.gtrid, cause)
-    this.#gate.doomNotEnlisted(error)
-    return this.#broken(error)
+  async begin(): Promise<void> {
+    const session = this.session()
+    try {
+      await session.begin()
+    } catch (cause) {
+      throw this.notBegun(cause)
+    }
+  }
+
+  notBegun(cause: unknown): Error {
+    const error = notEnlisted(this.participant, this.request.gtrid, cause)
+    this.gate.doomNotEnlisted(error)
+    return this.broken(error)
   }
 
   #lose(cause: unknown): void {
@@ -387,12 +382,12 @@ export class PgBranch implements Branch<PgHandle> {
     this.#state = 'ended'
     if (session === undefined) return
     if (how === 'release' && session.lost === undefined) {
-      giveBack(this.#home, session, this.#physical)
+      giveBack(this.#home, session, this.#begun?.physical)
     } else session.destroy(session.lost ?? new Error('the branch was rolled back'))
   }
 
   /** For the application's statements: the connection may already be somebody else's. */
-  #working(): Session {
+  session(): Session {
     if (this.#session === undefined || this.#state !== 'active') throw this.#because()
     return this.#session
   }

@@ -21,7 +21,7 @@ import { spreadLockTimeout } from '../dialect/lock-timeout.ts'
 import type { Patience } from '../dialect/patience.ts'
 import * as sql from '../dialect/postgres.ts'
 import { asPostgresError, COMES_BACK, isTransient } from '../dialect/postgres-errors.ts'
-import { enlistFailed, isOutOfReach } from '../dialect/reach.ts'
+import { acquireTimeout, enlistFailed, isOutOfReach } from '../dialect/reach.ts'
 import { inTime } from '../dialect/waiting.ts'
 import type { PgPool } from './driver-types.ts'
 import { acquire, type Session } from './pool.ts'
@@ -85,10 +85,11 @@ export interface Begun {
   readonly backend: Backend | undefined
 }
 
+/** The branch, as enlisting needs it. */
 export interface Enlistment {
-  /** Whether the branch still wants a connection. */
-  wanted(): boolean
-  took(session: Session): void
+  readonly request: BranchRequest
+  /** `false`: it does not want a connection any more. */
+  took(session: Session): boolean
   /** Whoever speaks on it now speaks in the branch. */
   ready(begun: Begun): void
 }
@@ -100,49 +101,39 @@ export interface Enlistment {
  */
 export async function enlist(
   home: PgHome,
-  request: BranchRequest,
   xid: Xid,
   boundMs: number,
-  enlistment: Enlistment,
+  branch: Enlistment,
 ): Promise<void> {
-  const startedAt = home.clock.monotonic()
+  const { clock } = home
+  const { request } = branch
   const limitMs = Math.min(boundMs, 2 ** 31 - 1)
-  const fail = (cause: unknown): never => {
-    throw notEnlisted(home.name, request.gtrid, cause)
-  }
-  const met = home.isFit || (await within(home.clock, limitMs, home.contact()).catch(fail))
-  const leftMs = (): number => limitMs - (home.clock.monotonic() - startedAt)
-  const asked = met === LATE ? undefined : request.seat(home.poolSize, leftMs())
-  const seat = isPending(asked) ? await asked : asked
-  const session = seat === undefined ? LATE : await acquire(home, leftMs(), seat).catch(fail)
-  if (session === LATE) {
-    throw new TransactionError('ACQUIRE_TIMEOUT', `${home.name}: no connection in time`, {
-      outcome: 'rolled-back',
-      gtrid: request.gtrid,
-      retryable: true,
-      hint: 'raise the pool size, or acquireMs',
-    })
-  }
-  if (!enlistment.wanted()) {
-    session.release()
-    return fail(new Error('the transaction has ended'))
-  }
-  enlistment.took(session)
+  const until = clock.monotonic() + limitMs
+  let session: Session | typeof LATE = LATE
   try {
+    const met = home.isFit || (await within(clock, limitMs, home.contact()))
+    const asked = met === LATE ? undefined : request.seat(home.poolSize, until - clock.monotonic())
+    const seat = isPending(asked) ? await asked : asked
+    if (seat !== undefined) session = await acquire(home, until - clock.monotonic(), seat)
+    if (session === LATE) throw acquireTimeout(home.name, xid.gtrid, 'the pool size')
+    if (!branch.took(session)) {
+      session.release()
+      throw new Error('the transaction has ended')
+    }
     refuseOpenBlock(session)
     const physical = home.known(session) ?? (await inTime(home, home.identify(session)))
     openWith(home, session, physical, request, xid)
     const { backend, heardMs } = physical
-    if (backend === undefined) enlistment.ready(await beginPooled(session, physical))
+    if (backend === undefined) branch.ready(await beginPooled(session, physical))
     else {
       session.watchedBy(() => home.isDone(backend))
       // It may be open at one end only by now, and a statement of the application may take its time.
-      if (home.clock.monotonic() - heardMs > home.answerMs) await session.begin()
-      enlistment.ready({ physical, pooled: false, backend })
+      if (clock.monotonic() - heardMs > home.answerMs) await session.begin()
+      branch.ready({ physical, pooled: false, backend })
     }
   } catch (cause) {
-    session.destroy(errorOf(cause))
-    return fail(cause)
+    if (session !== LATE) session.destroy(errorOf(cause))
+    throw cause instanceof TransactionError ? cause : notEnlisted(home.name, xid.gtrid, cause)
   }
 }
 

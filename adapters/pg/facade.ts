@@ -7,10 +7,11 @@
  */
 import { EventEmitter } from 'node:events'
 import { keepContext } from '../dialect/context.ts'
-import type { Gate, Instead } from '../dialect/gate.ts'
+import type { Gate } from '../dialect/gate.ts'
 import { newClient } from '../dialect/nesting.ts'
 import { identifier, literal } from '../dialect/postgres.ts'
 import { asPostgresError } from '../dialect/postgres-errors.ts'
+import type { Instead } from '../dialect/turn.ts'
 import type { PgHandle, PgResult } from './driver-types.ts'
 import { sendFirst } from './first.ts'
 import type { Observed } from './observed.ts'
@@ -29,6 +30,8 @@ export interface FacadeHost {
   /** The same as {@link broken}, before anything of the branch was on the server. */
   notBegun(cause: unknown): Error
 }
+
+type Answer = PgResult | readonly PgResult[]
 
 type Callback = (cause: unknown, result?: unknown) => void
 
@@ -155,29 +158,25 @@ function send(host: FacadeHost, text: unknown, config: unknown, values: unknown)
   )
 }
 
-/** Where nothing of the packet took effect, BEGIN goes ahead: the statement fails, or not, in its block. */
-async function askFirst(
+function askFirst(
   host: FacadeHost,
   session: Session,
   opening: readonly string[],
   config: unknown,
   values: unknown,
-): Promise<PgResult | readonly PgResult[]> {
-  const first = sendFirst(session, config, values)
-  if (first !== undefined) {
-    try {
-      return await first.answer
-    } catch (cause) {
-      // As the driver does: from the socket's stack to that of whoever asked.
-      if (cause instanceof Error) Error.captureStackTrace(cause)
-      if (first.begun()) throw cause
-      if (isDriverFailure(cause)) throw session.lost === undefined ? cause : host.notBegun(cause)
-      // It was said, and is to be said again: without it the statement would commit by itself.
-      session.opens(opening)
-    }
+): Promise<Answer> {
+  const alone = async (): Promise<Answer> => {
+    await host.begin()
+    return session.client.query(config, values)
   }
-  await host.begin()
-  return session.client.query(config, values)
+  const first = sendFirst(session, config, values, async (cause, begun) => {
+    if (begun) throw cause
+    if (isDriverFailure(cause)) throw session.lost === undefined ? cause : host.notBegun(cause)
+    // Nothing of the packet took effect, so BEGIN goes ahead: the statement fails, or not, in its block.
+    session.opens(opening)
+    return alone()
+  })
+  return first ?? alone()
 }
 
 /** The application hears the tag that it expects; a statement of ours was sent. */
@@ -191,7 +190,7 @@ async function sendInstead(host: FacadeHost, { texts, tag }: Instead): Promise<u
 async function ask(
   host: FacadeHost,
   text: unknown,
-  statement: (session: Session) => Promise<PgResult | readonly PgResult[]>,
+  statement: (session: Session) => Promise<Answer>,
 ): Promise<unknown> {
   const session = host.session()
   if (session.lost !== undefined) throw host.broken(session.lost)
@@ -200,6 +199,8 @@ async function ask(
     host.observed.succeeded(Array.isArray(answer) ? answer : [answer])
     return answer
   } catch (cause) {
+    // As the driver does: from the socket's stack to that of whoever asked.
+    if (cause instanceof Error) Error.captureStackTrace(cause)
     host.observed.failed(cause, text)
     // A time-out of the driver leaves the statement running, and the next one would queue behind it.
     if (session.lost !== undefined || isDriverFailure(cause)) throw host.broken(cause)

@@ -106,34 +106,36 @@ function copyOf(config: unknown): unknown {
   ) as object
 }
 
-export interface First {
-  readonly answer: Promise<PgResult | readonly PgResult[]>
-  /** Whether the opening took effect; known when the answer is. */
-  begun(): boolean
-}
+type Answer = PgResult | readonly PgResult[]
 
-/** `undefined` when this client cannot send both together: nothing was sent. */
-export function sendFirst(session: Session, config: unknown, values: unknown): First | undefined {
+/**
+ * Sends both.
+ *
+ * @param failed - answers in the statement's stead; `begun`: whether the opening took effect
+ * @returns `undefined` when this client cannot send both together: nothing was sent
+ */
+export function sendFirst(
+  session: Session,
+  config: unknown,
+  values: unknown,
+  failed: (cause: Error, begun: boolean) => Promise<Answer>,
+): Promise<Answer> | undefined {
   const FirstQuery = classOf(session)
   if (FirstQuery === undefined) return undefined
   const { opening } = session
   invariant(opening !== undefined, 'a first statement goes with what begins its branch')
-  let resolve: (result: PgResult) => void
-  let reject: (cause: Error) => void
-  const answer = new Promise<PgResult | readonly PgResult[]>((...settle) => {
-    ;[resolve, reject] = settle
+  return new Promise((resolve) => {
+    // Not set on the query afterwards: V8 makes a function that is assigned to a property old at once, and
+    // with it all that it can reach.
+    const query = new FirstQuery(opening, copyOf(config), values, (cause, result) => {
+      if (cause === null || cause === undefined) resolve(result)
+      else resolve(failed(errorOf(cause), query.begun))
+    })
+    // The client asks whatever it is given for it.
+    if (typeof config === 'object' && config !== null && 'query_timeout' in config) {
+      query.query_timeout = config.query_timeout
+    }
+    session.takeOpening()
+    session.submit(query)
   })
-  // Not set on the query afterwards: V8 makes a function that is assigned to a property old at once, and
-  // with it all that it can reach.
-  const query = new FirstQuery(opening, copyOf(config), values, (cause, result) => {
-    if (cause === null || cause === undefined) resolve(result)
-    else reject(errorOf(cause))
-  })
-  // The client asks whatever it is given for it.
-  if (typeof config === 'object' && config !== null && 'query_timeout' in config) {
-    query.query_timeout = config.query_timeout
-  }
-  session.takeOpening()
-  session.submit(query)
-  return { answer, begun: () => query.begun }
 }

@@ -6,7 +6,7 @@
  * `data` listener does belongs to the transaction.
  */
 import { keepContext } from '../dialect/context.ts'
-import type { Turn } from '../dialect/gate.ts'
+import type { Turn } from '../dialect/turn.ts'
 import type { Observed } from './observed.ts'
 
 export interface Submittable {

@@ -57,9 +57,13 @@ it('a name behind a begin that failed is prepared when it is asked for again', a
   const session = new Session(client, patience)
   const named = { name: 'once', text: 'select $1::int as n', values: [1] }
   session.opens(['BEGIN', 'SET LOCAL no_such_setting = 1'])
-  const first = sendFirst(session, named, undefined)
-  await expect(first?.answer).rejects.toMatchObject({ code: '42704' })
-  expect(first?.begun()).toBe(false)
+  let begun: boolean | undefined
+  const first = sendFirst(session, named, undefined, (cause, isBegun) => {
+    begun = isBegun
+    return Promise.reject(cause)
+  })
+  await expect(first).rejects.toMatchObject({ code: '42704' })
+  expect(begun).toBe(false)
   await client.query('ROLLBACK')
   expect((await client.query<{ n: number }>(named)).rows).toEqual([{ n: 1 }])
   session.release()
@@ -82,7 +86,7 @@ it('a statement that is given again was not left with a callback of ours, which 
     const client = await pool.connect()
     const session = new Session(client, patience)
     session.opens(['BEGIN'])
-    const answer = await sendFirst(session, config, undefined)?.answer
+    const answer = await sendFirst(session, config, undefined, (cause) => Promise.reject(cause))
     expect(answer).toMatchObject({ rows: [{ n: 1 }] })
     await client.query('ROLLBACK')
     session.release()

@@ -15,16 +15,18 @@ function gateWith(
   const gate = new Gate({
     participant: 'ledger',
     dialect: 'PostgreSQL',
-    gtrid: 'g',
-    enlist: () => {
-      log.push('enlist')
-      return 42
+    request: {
+      gtrid: 'g',
+      enlist() {
+        log.push('enlist')
+        return 42
+      },
+      savepoints: () => savepoints,
     },
     open: (boundMs) => {
       log.push(`open ${boundMs}`)
       return open(boundMs)
     },
-    savepoints: () => savepoints,
     speak: async (texts) => {
       log.push(...texts)
     },
