@@ -111,25 +111,35 @@ export function checkOptions(
   if (!SETTLES.includes(settle)) {
     refuse(`there is no settle ${String(settle)}`, `One of: ${SETTLES.join(', ')}.`)
   }
-  const levels = typeof isolation === 'string' ? {} : (isolation ?? {})
-  for (const participant of [...Object.keys(levels), ...readOnly]) checkName(participant, names)
-  for (const level of typeof isolation === 'string' ? [isolation] : Object.values(levels)) {
-    if (level !== undefined && !LEVELS.includes(level)) {
-      refuse(`there is no isolation level ${level}`, `One of: ${LEVELS.join(', ')}.`)
-    }
-  }
-  const readOnlyNames: ReadonlySet<string> = new Set(readOnly)
+  const declared = [...readOnly]
+  for (const participant of declared) checkName(participant, names)
   return {
     name,
     meta: encodeMeta(options.meta),
     timeoutMs,
-    isolation: (participant) => (typeof isolation === 'string' ? isolation : levels[participant]),
-    isReadOnly: (participant) => readOnlyNames.has(participant),
+    isolation: isolation === undefined ? none : checkIsolation(isolation, names),
+    isReadOnly: (participant) => declared.includes(participant),
     signal,
     retry: completeRetry(options.retry),
     propagation,
     settle,
   }
+}
+
+const none = (): undefined => undefined
+
+function checkIsolation(
+  isolation: IsolationChoice | undefined,
+  names: Names,
+): CheckedOptions['isolation'] {
+  const levels = typeof isolation === 'string' ? {} : (isolation ?? {})
+  for (const participant of Object.keys(levels)) checkName(participant, names)
+  for (const level of typeof isolation === 'string' ? [isolation] : Object.values(levels)) {
+    if (level !== undefined && !LEVELS.includes(level)) {
+      refuse(`there is no isolation level ${level}`, `One of: ${LEVELS.join(', ')}.`)
+    }
+  }
+  return (participant) => (typeof isolation === 'string' ? isolation : levels[participant])
 }
 
 /**

@@ -30,6 +30,16 @@ export const NO_RETRY: CheckedRetry = { attempts: 1, minDelayMs: 20, maxDelayMs:
 const MAX_ATTEMPTS = 1_000
 const MAX_DELAY_MS = 2_147_483_647
 
+interface Retried {
+  readonly retry: CheckedRetry
+  readonly signal: AbortSignal | undefined
+}
+
+interface RetrySeams {
+  readonly clock: Clock
+  readonly random: Random
+}
+
 /** What is wrong with the options; `undefined` when nothing is. */
 export function refusedRetry(retry: RetryOptions): string | undefined {
   if (typeof retry !== 'object' || retry === null) return 'retry is not an object'
@@ -59,12 +69,19 @@ export function completeRetry(retry: RetryOptions | undefined): CheckedRetry {
  * @throws TransactionError of the last attempt, with the number of `attempts`; SIGNAL_ABORTED when the
  * signal fires between two
  */
-export async function retrying<T>(
-  seams: { readonly clock: Clock; readonly random: Random },
-  options: { readonly retry: CheckedRetry; readonly signal: AbortSignal | undefined },
+export function retrying<T>(
+  seams: RetrySeams,
+  options: Retried,
   attempt: () => Promise<T>,
 ): Promise<T> {
-  const { retry, signal } = options
+  return options.retry.attempts === 1 ? attempt() : attemptAgain(seams, options, attempt)
+}
+
+async function attemptAgain<T>(
+  seams: RetrySeams,
+  { retry, signal }: Retried,
+  attempt: () => Promise<T>,
+): Promise<T> {
   for (let attempts = 1; ; attempts += 1) {
     try {
       return await attempt()

@@ -177,12 +177,8 @@ async function commit(context: CommitContext, tx: Transaction): Promise<void> {
   if (obstacle !== undefined) throw refusalError(tx, obstacle.participant, obstacle.refusal)
   if (tx.rollbackOnly !== undefined) throw tx.rollbackOnly
   const branches = tx.enlisted
-  const asked = branches.map((branch) => branch.probe())
-  let known: readonly Probed[]
-  // Nobody else gets a turn where every branch knows at once.
-  if (asked.every(isKnown)) known = asked
-  else known = await tx.unlessAborted(Promise.all(asked.map((one) => Promise.resolve(one))))
-  const writers = writersOf(tx, branches, known)
+  const asked = probe(tx, branches)
+  const writers = writersOf(tx, branches, isPending(asked) ? await asked : asked)
   const readers = branches.filter((branch) => !writers.includes(branch))
   if (writers.length > 0) tx.proceed('preparing')
   if (readers.length > 0) await tx.unlessAborted(endReadOnly(tx, readers))
@@ -194,6 +190,16 @@ async function commit(context: CommitContext, tx: Transaction): Promise<void> {
   }
   if (second === undefined) await commitInOnePhase(context, tx, only)
   else await commitInTwoPhases(context, tx, writers)
+}
+
+/** At once where every branch knows: nobody else gets a turn then. */
+function probe(
+  tx: Transaction,
+  branches: readonly Branch[],
+): readonly Probed[] | Promise<readonly Probed[]> {
+  const asked = branches.map((branch) => branch.probe())
+  if (asked.every(isKnown)) return asked
+  return tx.unlessAborted(Promise.all(asked.map((one) => Promise.resolve(one))))
 }
 
 /** The branches that have written. */

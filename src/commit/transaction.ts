@@ -7,15 +7,15 @@
  *   - Deadline, signal and close abort it only while its state is in `ABORTABLE` (rule 10). They
  *     answer the caller at once; the roll-back of the branches follows behind.
  */
-import { LATE, type Timer, within } from '../clock.ts'
+import type { Timer } from '../clock.ts'
 import { TransactionError, type TransactionErrorCode } from '../errors.ts'
-import type { Branch, Seat } from '../participant/branch.ts'
+import type { Branch } from '../participant/branch.ts'
 import type { LiveTransaction } from '../participant/live.ts'
-import type { Claim } from '../participant/seats.ts'
 import { ABORTABLE, type TransactionState, transition } from '../protocol/transaction-state.ts'
 import type { Outcome, Refusal } from '../protocol/vocabulary.ts'
 import type { Enclosing, Place } from './ambient.ts'
 import type { CommitContext } from './context.ts'
+import { type Enlisting, Enlistment } from './enlistment.ts'
 import { makeHandles, type TransactionVerbs } from './handles.ts'
 import type { HookOutcome } from './hooks.ts'
 import { type CheckedOptions, unknownParticipant } from './options.ts'
@@ -51,7 +51,7 @@ export interface Obstacle {
   readonly refusal: Refusal
 }
 
-export class Transaction implements Enclosing, LiveTransaction {
+export class Transaction implements Enclosing, Enlisting, LiveTransaction {
   readonly gtrid: string
   readonly options: CheckedOptions
   readonly startedAt: number
@@ -61,7 +61,8 @@ export class Transaction implements Enclosing, LiveTransaction {
   readonly scope: Scope = new Scope('', undefined)
 
   readonly #context: CommitContext
-  readonly #branches: Map<string, Branch> = new Map()
+  readonly #branches: Branch[] = []
+  readonly #enlistments: Enlistment[] = []
   #abortError: TransactionError | undefined
   #state: TransactionState = 'active'
   #sealed = false
@@ -72,15 +73,8 @@ export class Transaction implements Enclosing, LiveTransaction {
   #onAborted: (error: TransactionError) => void = noop
   /** What it was begun in: `propagation: 'new'`, or `begin()`. */
   readonly #around: Enclosing | undefined
-  /** Whether a branch has come by a connection; those that follow need no seat. */
-  #holds = false
-  readonly #claims: Claim[] = []
-  /** Of those that wait, as the first ones do, until the deadline. */
-  readonly #onceHeld: ((boundMs: number) => void)[] = []
-  #unfollow: () => void = () => undefined
-  readonly #onSignal = (): void => {
-    this.abort('SIGNAL_ABORTED', 'the signal aborted the transaction', this.options.signal?.reason)
-  }
+  #holdsConnection = false
+  #unfollow: () => void = noop
 
   constructor(context: CommitContext, options: CheckedOptions) {
     this.#context = context
@@ -106,16 +100,16 @@ export class Transaction implements Enclosing, LiveTransaction {
 
   /** Branches that take part. */
   get enlisted(): readonly Branch[] {
-    return [...this.#branches.values()].filter((branch) => branch.enlisted)
+    return this.#branches.filter((branch) => branch.enlisted)
   }
 
   get holds(): boolean {
-    return !this.#sealed && (this.#takesPart() || this.#around?.holds === true)
+    const takesPart = this.#branches.some((branch) => branch.enlisted)
+    return !this.#sealed && (takesPart || this.#around?.holds === true)
   }
 
-  #takesPart(): boolean {
-    for (const branch of this.#branches.values()) if (branch.enlisted) return true
-    return false
+  get holdsConnection(): boolean {
+    return this.#holdsConnection
   }
 
   /** Why it can only be rolled back although every branch could commit. */
@@ -207,7 +201,7 @@ export class Transaction implements Enclosing, LiveTransaction {
   seal(because: () => Error = () => this.#ended()): Obstacle | undefined {
     this.#sealed = true
     let gravest: Obstacle | undefined
-    for (const branch of this.#branches.values()) {
+    for (const branch of this.#branches) {
       const refusal = branch.seal(because)
       if (refusal === undefined) continue
       // What the application itself may have committed no roll-back takes back.
@@ -250,8 +244,10 @@ export class Transaction implements Enclosing, LiveTransaction {
       )
     }
     if (signal === undefined) return
-    this.#unfollow = follow(signal, this.#onSignal)
-    if (signal.aborted) this.#onSignal()
+    const onSignal = (): void =>
+      this.abort('SIGNAL_ABORTED', 'the signal aborted the transaction', signal.reason)
+    this.#unfollow = follow(signal, onSignal)
+    if (signal.aborted) onSignal()
   }
 
   #verbs(): TransactionVerbs {
@@ -276,30 +272,28 @@ export class Transaction implements Enclosing, LiveTransaction {
     return place?.tx === this ? place : { tx: this, scope: this.scope }
   }
 
+  get savepoints(): readonly string[] {
+    return this.#here().scope.savepoints
+  }
+
   /** The branch in a participant; after the end it is one that refuses. */
   branch(name: string): Branch {
-    const existing = this.#branches.get(name)
+    const existing = this.#branches.find(({ participant }) => participant === name)
     if (existing !== undefined) return existing
     const participant = this.#context.registry.get(name)
     if (participant === undefined) {
       throw unknownParticipant(name, this.#context.registry, this.gtrid)
     }
-    const branch = participant.branch({
-      gtrid: this.gtrid,
-      isolation: this.options.isolation(name),
-      readOnly: this.options.isReadOnly(name),
-      enlist: () => this.#enlist(name),
-      seat: (poolSize, boundMs) => this.#seat(name, poolSize, boundMs),
-      savepoints: () => this.#here().scope.savepoints,
-      outside: (work) => this.#context.ambient.run(undefined, work),
-    })
+    const enlistment = new Enlistment(this.#context, this, name)
+    const branch = participant.branch(enlistment)
     if (this.#sealed) branch.seal(() => this.#abortError ?? this.#ended())
-    this.#branches.set(name, branch)
+    this.#enlistments.push(enlistment)
+    this.#branches.push(branch)
     return branch
   }
 
   /** Rule 9: who holds a connection, or keeps one waiting, waits only so long for another. */
-  #enlist(name: string): number {
+  enlist(name: string): number {
     this.refuseEnded()
     const refused = this.#context.budget.refusal(name, this.gtrid)
     if (refused !== undefined) {
@@ -312,36 +306,10 @@ export class Transaction implements Enclosing, LiveTransaction {
     return this.holds ? Math.min(acquireMs, leftMs) : leftMs
   }
 
-  #seat(name: string, poolSize: number, boundMs: number): Seat | Promise<Seat | undefined> {
-    const { acquireMs } = this.#context.limits
-    if (this.#holds) {
-      return { taken: noop, left: noop, onceHeld: (call) => call(acquireMs) }
-    }
-    const claim = this.#context.seats.claim(name, poolSize)
-    this.#claims.push(claim)
-    const seat: Seat = {
-      taken: () => this.#hold(),
-      left: () => claim.leave(),
-      onceHeld: (call) => {
-        if (this.#holds) call(acquireMs)
-        else this.#onceHeld.push(call)
-      },
-    }
-    return claim.admitted ? seat : this.#waitFor(claim, seat, boundMs)
-  }
-
-  async #waitFor(claim: Claim, seat: Seat, boundMs: number): Promise<Seat | undefined> {
-    const admitted = await within(this.#context.clock, boundMs, claim.whenAdmitted())
-    if (admitted !== LATE) return seat
-    claim.leave()
-    return undefined
-  }
-
-  #hold(): void {
-    this.#holds = true
-    for (const claim of this.#claims) claim.waive()
-    const { acquireMs } = this.#context.limits
-    for (const call of this.#onceHeld.splice(0)) call(acquireMs)
+  hold(): void {
+    if (this.#holdsConnection) return
+    this.#holdsConnection = true
+    for (const enlistment of this.#enlistments) enlistment.held()
   }
 
   #ended(): TransactionError {

@@ -14,40 +14,27 @@
  * hand-over on nothing turns back, and a force that is late answers `in-doubt`.
  */
 import { isPending, LATE, within } from '../clock.ts'
-import {
-  messageOf,
-  TransactionError,
-  type TransactionErrorCode,
-  UnanimousError,
-} from '../errors.ts'
+import { messageOf, TransactionError, UnanimousError } from '../errors.ts'
 import { invariant } from '../invariant.ts'
 import type { CommitRecord } from '../log/decision-log.ts'
 import type { Unannounced } from '../participant/announcements.ts'
 import type { Branch } from '../participant/branch.ts'
 import { conclude } from '../protocol/outcome.ts'
-import type {
-  BranchAnswer,
-  BranchEvidence,
-  BranchRecord,
-  Decision,
-  Settlement,
-  Vote,
-} from '../protocol/vocabulary.ts'
+import type { BranchRecord, Decision, Settlement, Vote } from '../protocol/vocabulary.ts'
 import { traced, tracedAnswer } from '../tracing.ts'
 import type { Xid } from '../xid.ts'
 import { refusalError } from './abort.ts'
 import type { CommitContext } from './context.ts'
+import { type Answers, heuristic, inDoubt } from './decided-errors.ts'
 import type { Transaction } from './transaction.ts'
 
 /** A branch whose server said that it is prepared. */
 interface Prepared {
   readonly branch: Branch
   readonly xid: Xid
-  readonly evidence: BranchEvidence
+  /** What the commit record says of it. */
+  readonly record: BranchRecord
 }
-
-/** Of each branch, as far as it has answered. */
-type Answers = readonly (BranchAnswer | undefined)[]
 
 /**
  * Commits branches that have all written.
@@ -110,31 +97,43 @@ function vote(
       const startedAt = context.clock.monotonic()
       const answer = await votePhase(tx, branch)
       context.phases.took('prepare', startedAt)
-      if (answer.kind === 'refused') throw refusalError(tx, branch.participant, answer.refusal)
-      if (answer.kind === 'unknown') {
-        throw refusalError(tx, branch.participant, {
-          code: 'CONNECTION_LOST',
-          reason: `the answer to the vote was lost: ${messageOf(answer.cause)}`,
-          retryable: true,
-          cause: answer.cause,
-        })
-      }
-      if (context.announcements.isMarked(branch.participant) && !answer.evidence.marker) {
-        throw refusalError(tx, branch.participant, {
-          code: 'PREPARE_REFUSED',
-          reason: 'the branch carries no marker, although its tables were announced',
-          retryable: true,
-          hint: 'The table unanimous_branch is gone: run `unanimous init`.',
-        })
-      }
+      const prepared = preparedOf(context, tx, branch, answer)
       if (first) {
         first = false
         if (!context.inert) await context.failpoints('prepare:after-first')
       }
-      invariant(branch.xid !== undefined, 'a prepared branch without an xid')
-      return { branch, xid: branch.xid, evidence: answer.evidence }
+      return prepared
     }),
   )
+}
+
+/** @throws TransactionError when the branch may not be committed */
+function preparedOf(
+  context: CommitContext,
+  tx: Transaction,
+  branch: Branch,
+  answer: Vote,
+): Prepared {
+  const { participant, xid } = branch
+  if (answer.kind === 'refused') throw refusalError(tx, participant, answer.refusal)
+  if (answer.kind === 'unknown') {
+    throw refusalError(tx, participant, {
+      code: 'CONNECTION_LOST',
+      reason: `the answer to the vote was lost: ${messageOf(answer.cause)}`,
+      retryable: true,
+      cause: answer.cause,
+    })
+  }
+  if (context.announcements.isMarked(participant) && !answer.evidence.marker) {
+    throw refusalError(tx, participant, {
+      code: 'PREPARE_REFUSED',
+      reason: 'the branch carries no marker, although its tables were announced',
+      retryable: true,
+      hint: 'The table unanimous_branch is gone: run `unanimous init`.',
+    })
+  }
+  invariant(xid !== undefined, 'a prepared branch without an xid')
+  return { branch, xid, record: { participant, bqual: xid.bqual, ...answer.evidence } }
 }
 
 function votePhase({ gtrid }: Transaction, branch: Branch): Promise<Vote> {
@@ -238,7 +237,7 @@ async function phaseTwo(
 ): Promise<void> {
   const { gtrid } = tx
   tx.move('committing')
-  context.settlements.follow(gtrid, prepared.map(branchRecord))
+  context.settlements.follow(gtrid, prepared.map(recordOf))
   if (!context.inert) await context.failpoints('commit:before')
   const { settleMs } = context.limits
   const deadline = context.clock.monotonic() + settleMs
@@ -283,7 +282,7 @@ async function settleAll(
   let first = true
   const silent: string[] = []
   await Promise.all(
-    prepared.map(async ({ branch, xid, evidence }) => {
+    prepared.map(async ({ branch, xid, record }) => {
       const participant = context.registry.get(branch.participant)
       invariant(participant !== undefined, 'a branch of no participant')
       // Rule 2: after a failed write this process settles nothing more.
@@ -295,7 +294,7 @@ async function settleAll(
         first = false
         if (!context.inert) await context.failpoints('commit:after-first')
       }
-      const told = context.settlements.answerOf(participant, xid, evidence, settlement)
+      const told = context.settlements.answerOf(participant, xid, record, settlement)
       const answer = isPending(told) ? await told : told
       if (!context.inert) await context.failpoints('commit:before-answered')
       if (answer === undefined) silent.push(branch.participant)
@@ -334,61 +333,14 @@ function commitRecord(
     decidedAtMs: context.clock.now(),
     ...(name === undefined ? {} : { name }),
     ...(meta === undefined ? {} : { meta }),
-    branches: prepared.map(branchRecord),
+    branches: prepared.map(recordOf),
   }
 }
 
-function branchRecord({ branch, xid, evidence }: Prepared): BranchRecord {
-  return { participant: branch.participant, bqual: xid.bqual, ...evidence }
+function recordOf({ record }: Prepared): BranchRecord {
+  return record
 }
 
 function isMarked(prepared: readonly Prepared[]): boolean {
-  return prepared.some(({ evidence }) => evidence.marker)
-}
-
-function inDoubt(
-  tx: Transaction,
-  prepared: readonly Prepared[],
-  code: TransactionErrorCode,
-  message: string,
-  details: { cause?: unknown; hint: string },
-): TransactionError {
-  return new TransactionError(code, message, {
-    outcome: 'in-doubt',
-    gtrid: tx.gtrid,
-    branches: prepared.map(({ branch }) => ({
-      participant: branch.participant,
-      outcome: 'in-doubt',
-    })),
-    ...details,
-  })
-}
-
-function heuristic(
-  tx: Transaction,
-  prepared: readonly Prepared[],
-  answers: Answers,
-): TransactionError {
-  const mixed = answers.includes('heuristic-rollback')
-  return new TransactionError(
-    mixed ? 'HEURISTIC_MIXED' : 'HEURISTIC_HAZARD',
-    mixed
-      ? 'commit was decided, and a branch was rolled back by somebody else'
-      : 'commit was decided, and how a branch ended cannot be proven',
-    {
-      outcome: 'heuristic',
-      gtrid: tx.gtrid,
-      branches: prepared.map(({ branch }, index) => ({
-        participant: branch.participant,
-        outcome: reportOf(answers[index]),
-        reason: answers[index] ?? 'not settled yet',
-      })),
-      hint: `Compare the databases by hand: \`unanimous show ${tx.gtrid}\`.`,
-    },
-  )
-}
-
-function reportOf(answer: BranchAnswer | undefined): 'committed' | 'rolled-back' | 'in-doubt' {
-  if (answer === 'committed' || answer === 'committed-unproven') return 'committed'
-  return answer === 'heuristic-rollback' ? 'rolled-back' : 'in-doubt'
+  return prepared.some(({ record }) => record.marker)
 }

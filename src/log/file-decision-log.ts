@@ -240,10 +240,8 @@ export class FileDecisionLog implements OperatedLog {
     const pending = this.#state.find(gtrid)
     // Ended: every branch had answered.
     if (pending === undefined) return Promise.resolve()
-    invariant(
-      pending.record.branches.some((branch) => branch.bqual === bqual),
-      `${bqual} is a branch of ${gtrid}`,
-    )
+    const isBranch = pending.record.branches.some((branch) => branch.bqual === bqual)
+    if (!isBranch) invariant(false, `${bqual} is a branch of ${gtrid}`)
     const offered = this.#offer(gtrid)
     if (offered.end !== undefined) return offered.end.durable
     const last = offered.answers.findLast(({ record }) => record.bqual === bqual)
@@ -268,10 +266,8 @@ export class FileDecisionLog implements OperatedLog {
     for (const { bqual } of pending.record.branches) {
       const last = offered.answers.findLast(({ record }) => record.bqual === bqual)
       const answer = last?.record.answer ?? pending.answers.get(bqual)
-      invariant(
-        answer === 'committed' || answer === 'committed-unproven',
-        `${gtrid} ends after ${bqual} answered`,
-      )
+      const isCommitted = answer === 'committed' || answer === 'committed-unproven'
+      if (!isCommitted) invariant(false, `${gtrid} ends after ${bqual} answered`)
     }
     // The end says all that an answer could: those that still wait need not be written.
     const waiting = offered.answers.filter((entry) => this.#writer.supersede(entry))

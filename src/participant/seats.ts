@@ -28,14 +28,15 @@ export class Seats {
   claim(name: string, size: number): Claim {
     const pool = this.#pools.get(name) ?? { size, seated: 0, waiting: new Set() }
     this.#pools.set(name, pool)
-    const claim = new Claim((left) => this.#leave(pool, left))
+    const claim = new Claim(this, pool)
     // Seldom does anybody wait: a Set that all pass through would carry what it holds into the old space.
     if (pool.waiting.size === 0 && this.#isFree(pool)) this.#seat(pool, claim)
     else pool.waiting.add(claim)
     return claim
   }
 
-  #leave(pool: Pool, claim: Claim): void {
+  /** Of a claim: gives up its seat in the pool, or its place in the queue. */
+  leave(pool: Pool, claim: Claim): void {
     if (pool.waiting.delete(claim)) return
     pool.seated -= 1
     for (const each of this.#pools.values()) this.#admit(each)
@@ -66,13 +67,15 @@ export class Seats {
 
 /** One branch's wait for a seat, and its seat. */
 export class Claim {
-  readonly #onLeave: (claim: Claim) => void
+  readonly #seats: Seats
+  readonly #pool: Pool
   #admitted = false
   #over = false
-  #tell: () => void = () => undefined
+  #tell: (() => void) | undefined
 
-  constructor(onLeave: (claim: Claim) => void) {
-    this.#onLeave = onLeave
+  constructor(seats: Seats, pool: Pool) {
+    this.#seats = seats
+    this.#pool = pool
   }
 
   get admitted(): boolean {
@@ -89,7 +92,7 @@ export class Claim {
 
   admit(): void {
     this.#admitted = true
-    this.#tell()
+    this.#tell?.()
   }
 
   /** The transaction has come by a connection elsewhere: what still waits for a seat needs none. */
@@ -103,6 +106,6 @@ export class Claim {
   leave(): void {
     if (this.#over) return
     this.#over = true
-    this.#onLeave(this)
+    this.#seats.leave(this.#pool, this)
   }
 }

@@ -54,6 +54,7 @@ export const ABORTABLE: readonly TransactionState[] = ['active', 'preparing']
  * @throws InvariantError for a step that the table does not have
  */
 export function transition(from: TransactionState, to: TransactionState): TransactionState {
-  invariant(TRANSACTION_TRANSITIONS[from].includes(to), `no transition from ${from} to ${to}`)
+  const mayMove = TRANSACTION_TRANSITIONS[from].includes(to)
+  if (!mayMove) invariant(false, `no transition from ${from} to ${to}`)
   return to
 }

@@ -136,8 +136,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'end without every answer',
     file: 'file-decision-log.ts',
-    find: "        answer === 'committed' || answer === 'committed-unproven',",
-    replace: "        answer !== 'heuristic-hazard',",
+    find: "      const isCommitted = answer === 'committed' || answer === 'committed-unproven'",
+    replace: "      const isCommitted = answer !== 'heuristic-hazard'",
   },
   {
     name: 'a checkpoint forgets answers',

@@ -312,8 +312,8 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     replace: "!answersOf(open).includes('committed')) return",
     also: {
       file: REGISTER,
-      find: "        answer === 'committed' || answer === 'committed-unproven',",
-      replace: '        answer !== null,',
+      find: "answer === 'committed' || answer === 'committed-unproven'\n",
+      replace: 'answer !== null\n',
     },
   },
   {
