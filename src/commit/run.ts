@@ -91,13 +91,13 @@ export class Running {
    * @throws TransactionError whenever the result is anything but "committed everywhere"
    */
   commit(): Promise<void> {
-    return this.#end(() => commit(this.#context, this.tx))
+    return this.#end(() => this.#commitOnce())
   }
 
   /** Rolls back for this cause, unless it is ending already; answers what the caller hears. */
   async fail(cause: unknown): Promise<TransactionError> {
     try {
-      await this.#end(() => Promise.reject(cause))
+      await this.#end(() => this.#failOnce(cause))
     } catch (error) {
       if (error instanceof TransactionError) return error
       throw error
@@ -116,7 +116,7 @@ export class Running {
       outcome: 'rolled-back',
       gtrid: tx.gtrid,
     })
-    const heard = await this.#end(() => Promise.reject(cause)).then(
+    const heard = await this.#end(() => this.#failOnce(cause)).then(
       () => undefined,
       (error: unknown) => error,
     )
@@ -155,54 +155,59 @@ export class Running {
 
   #end(how: () => Promise<void>): Promise<void> {
     if (this.#ending === undefined) {
-      this.#ending = this.#endOnce(how)
+      this.#ending = how()
       if (this.#told !== undefined) this.#ending.then(this.#told.resolve, this.#told.reject)
     }
     return this.#ending
   }
 
-  async #endOnce(how: () => Promise<void>): Promise<void> {
+  async #failOnce(cause: unknown): Promise<never> {
+    throw await fail(this.#context, this.tx, cause)
+  }
+
+  /** Takes the branches to their end, once it is known which have written. */
+  async #commitOnce(): Promise<void> {
+    const { tx } = this
+    const context = this.#context
     try {
-      await how()
+      const asked = probe(tx)
+      const branches = tx.enlisted
+      const writers = writersOf(tx, branches, isPending(asked) ? await asked : asked)
+      if (writers.length > 0) tx.proceed('preparing')
+      if (writers.length < branches.length) {
+        const readers = branches.filter((branch) => !writers.includes(branch))
+        await tx.unlessAborted(endReadOnly(tx, readers))
+      }
+      const [only, second] = writers
+      if (only === undefined) {
+        tx.proceed('committed')
+        tx.finish()
+      } else if (second === undefined) await commitInOnePhase(context, tx, only)
+      else await commitInTwoPhases(context, tx, writers)
     } catch (cause) {
-      throw await fail(this.#context, this.tx, cause)
+      throw await fail(context, tx, cause)
     }
-    const hooks = report(this.#context, this.tx, undefined)
+    const hooks = report(context, tx, undefined)
     if (hooks !== undefined) await hooks
   }
 }
 
-async function commit(context: CommitContext, tx: Transaction): Promise<void> {
+/**
+ * Ends the application's part, and asks each branch whether it has written: at once where all know, and
+ * nobody else gets a turn then.
+ *
+ * @throws TransactionError what forbids to commit
+ */
+function probe(tx: Transaction): readonly Probed[] | Promise<readonly Probed[]> {
   const obstacle = tx.seal()
   if (obstacle !== undefined) throw refusalError(tx, obstacle.participant, obstacle.refusal)
   if (tx.rollbackOnly !== undefined) throw tx.rollbackOnly
-  const branches = tx.enlisted
-  const asked = probe(tx, branches)
-  const writers = writersOf(tx, branches, isPending(asked) ? await asked : asked)
-  const readers = branches.filter((branch) => !writers.includes(branch))
-  if (writers.length > 0) tx.proceed('preparing')
-  if (readers.length > 0) await tx.unlessAborted(endReadOnly(tx, readers))
-  const [only, second] = writers
-  if (only === undefined) {
-    tx.proceed('committed')
-    tx.finish()
-    return
-  }
-  if (second === undefined) await commitInOnePhase(context, tx, only)
-  else await commitInTwoPhases(context, tx, writers)
-}
-
-/** At once where every branch knows: nobody else gets a turn then. */
-function probe(
-  tx: Transaction,
-  branches: readonly Branch[],
-): readonly Probed[] | Promise<readonly Probed[]> {
-  const asked = branches.map((branch) => branch.probe())
+  const asked = tx.enlisted.map((branch) => branch.probe())
   if (asked.every(isKnown)) return asked
   return tx.unlessAborted(Promise.all(asked.map((one) => Promise.resolve(one))))
 }
 
-/** The branches that have written. */
+/** The branches that have written. @throws TransactionError when one cannot tell */
 function writersOf(
   tx: Transaction,
   branches: readonly Branch[],

@@ -526,9 +526,8 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '1',
     name: 'commits in one phase beside another writer',
     file: 'commit/run.ts',
-    find: '  if (second === undefined) await commitInOnePhase(context, tx, only)',
-    replace:
-      '  if (second !== undefined) await commitInOnePhase(context, tx, only)\n  else if (second === undefined) await commitInOnePhase(context, tx, only)',
+    find: 'else if (second === undefined) await commitInOnePhase(context, tx, only)',
+    replace: 'else if (second !== null) await commitInOnePhase(context, tx, only)',
   },
   {
     rule: '1',
