@@ -215,7 +215,7 @@ function proxyFacts({ flavour, proxied, markerEngine, markerTable }: SeenMysql):
       code: 'proxy-unmarked',
       severity: 'overridable',
       message: `behind a proxy MariaDB may answer OK to the commit of a prepared branch and not commit it, and without ${markerTable} nothing tells`,
-      mend: 'unanimous init, which creates that table',
+      mend: "unanimous init --apply, which creates that table; where branches are prepared already, settle them first with allow: ['proxy-unmarked']",
     },
   ]
 }

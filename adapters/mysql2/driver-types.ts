@@ -68,6 +68,7 @@ export interface MysqlCorePool {
   readonly _connectionQueue?: { readonly length?: number }
   on(event: 'acquire', listener: (connection: MysqlPoolCore) => void): unknown
   removeListener(event: 'acquire', listener: (connection: MysqlPoolCore) => void): unknown
+  listenerCount(event: 'acquire' | 'release'): number
   query(sql: unknown, values?: unknown, done?: MysqlDone): MysqlCommand
   execute(sql: unknown, values?: unknown, done?: MysqlDone): void
   getConnection(done: MysqlDone): void

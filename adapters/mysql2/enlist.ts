@@ -128,8 +128,9 @@ function openWith(
   statements: readonly string[],
 ): void {
   // Behind a proxy the session may be another one the next time.
-  if (limit !== undefined) session.owes(limit.restore, threadId !== undefined && kept.admits())
-  const isLimited = limit === undefined || session.isLimited
+  if (limit !== undefined) session.owes(limit.restore, threadId !== undefined && kept.admitsNext())
+  const travels = session.merges || flavour === 'MariaDB'
+  const isLimited = limit === undefined || (session.isLimited && !travels)
   session.opens(isLimited ? statements : [limit.set, ...statements], flavour)
 }
 

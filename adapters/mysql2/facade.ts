@@ -221,11 +221,11 @@ export class BranchConnection extends EventEmitter {
         const unbegun = this.#host.unbegun()
         const plain = (turn.instead?.texts.length ?? 0) <= 1
         if (unbegun === undefined || (merges && plain && mergesFirst(unbegun))) {
-          this.#give(turn, take)
+          this.#give(turn, text, take)
           return
         }
         this.#host.begin().then(
-          () => this.#give(turn, take),
+          () => this.#give(turn, text, take),
           (cause: unknown) => refuse(turn, take, cause),
         )
       },
@@ -233,10 +233,10 @@ export class BranchConnection extends EventEmitter {
     )
   }
 
-  #give(turn: Turn, take: Take): void {
+  #give(turn: Turn, text: unknown, take: Take): void {
     let lease: Lease
     try {
-      lease = new Lease(this.#host, turn)
+      lease = new Lease(this.#host, turn, text)
     } catch (cause) {
       refuse(turn, take, cause)
       return

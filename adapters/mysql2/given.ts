@@ -63,6 +63,7 @@ export class Given extends GivenStatements<Answer> {
    */
   async say(session: Session, verbs: readonly string[]): Promise<void> {
     this.saying()
+    for (const { text } of this.statements) session.runs(text)
     if (!this.merges(session)) return this.#sayOneByOne(session)
     let texts: readonly string[]
     try {

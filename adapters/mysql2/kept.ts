@@ -1,11 +1,13 @@
 /**
  * Sessions that stay as branches need them. To limit a session's lock waits, and to give it back its own,
  * are two statements a branch, and on MySQL, where the pool takes no several in one packet, two trips. So a
- * session keeps its limits while it lies in the pool, and has its own waits again ahead of whatever anybody
- * but the participant says on it.
+ * session keeps its limits while it lies in the pool, and has its own waits again ahead of what the next
+ * borrower says, unless that is a branch. Where it costs no trip a branch says them all the same: a
+ * statement of the one before may have changed them.
  *
  *   - A pool tells of everybody who takes a free connection, before they have it. What it hands to those in
  *     its queue it does not tell of: while somebody is there, nothing is kept.
+ *   - What else listens to the pool may speak on a connection before we do: then nothing is kept either.
  *   - A pool that resets what it gets back gives the session its own waits by itself.
  *   - Where a pool has other borrowers in turn with branches, each of them would wait for a trip of ours:
  *     after one did, the next branches give back what they take, in their own packets.
@@ -27,6 +29,7 @@ export class Kept {
   #apart = 0
   #isTaking = false
   #listens = false
+  #isClosed = false
 
   /** @param giveBack - says it on a connection, ahead of all that follows */
   constructor(
@@ -37,8 +40,8 @@ export class Kept {
     this.#giveBack = giveBack
   }
 
-  /** Whether the next branch may leave its limits behind. */
-  admits(): boolean {
+  /** Whether the next branch may leave its limits behind; counts those that may not. */
+  admitsNext(): boolean {
     if (this.#apart === 0) return this.#isAlone()
     this.#apart -= 1
     return false
@@ -63,7 +66,10 @@ export class Kept {
 
   /** It is about to go back to the pool with its limits; `false`: it may not. */
   keep(connection: MysqlPoolCore, restore: string): boolean {
-    if (!this.#isAlone()) return false
+    if (!this.#isAlone()) {
+      this.#giveAllBack()
+      return false
+    }
     if (!this.#listens) {
       this.#pool.on('acquire', this.#onAcquire)
       this.#listens = true
@@ -73,18 +79,25 @@ export class Kept {
     return true
   }
 
-  /** Gives every session its own waits. */
+  /** Gives every session its own waits. Branches that end later keep nothing. */
   close(): void {
+    this.#isClosed = true
     this.#pool.removeListener('acquire', this.#onAcquire)
-    this.#listens = false
+    this.#giveAllBack()
+  }
+
+  /** Whether nobody is in the pool's queue, or hears of its connections; a pool of another build does not tell. */
+  #isAlone(): boolean {
+    const { _connectionQueue: queue, config } = this.#pool
+    if (this.#isClosed || queue?.length !== 0 || config.resetOnRelease === true) return false
+    const others = this.#pool.listenerCount('acquire') - (this.#listens ? 1 : 0)
+    return others === 0 && this.#pool.listenerCount('release') === 0
+  }
+
+  #giveAllBack(): void {
     this.#forgetDead()
     for (const [connection, restore] of this.#sessions) this.#giveBack(connection, restore)
     this.#sessions.clear()
-  }
-
-  /** Whether nobody is in the pool's queue; a pool that is built in another way does not tell. */
-  #isAlone(): boolean {
-    return this.#pool._connectionQueue?.length === 0 && this.#pool.config.resetOnRelease !== true
   }
 
   #forgetDead(): void {

@@ -38,11 +38,12 @@ export class Lease implements MysqlStatements {
   #failed = false
 
   /** @throws what the branch ended with */
-  constructor(host: LeaseHost, turn: Turn) {
+  constructor(host: LeaseHost, turn: Turn, text: unknown) {
     this.#host = host
     this.#turn = turn
     const session = host.session()
     if (session.lost !== undefined) throw host.broken(session.lost)
+    session.runs(text)
     this.#session = session
   }
 

@@ -5,8 +5,8 @@
  *  1. From check-out to release it has listeners for its end; they leave with it.
  *  2. It goes back to the pool only with no branch on it: the next borrower would be in it, and
  *     MariaDB loses a prepared branch whose connection is reset (T2). Everything else is closed hard.
- *  3. Whoever else takes it has the session settings that it came with. They travel with a packet of the
- *     branch, or go just before the next borrower's statement, or when that borrower is not a branch
+ *  3. Whoever is no branch takes it with the session settings that it came with: they travel with a packet
+ *     of the branch, or go just before that borrower's statement. From branch to branch they may stay
  *     (kept.ts).
  *  4. After `destroy` nothing pending is awaited for the server's sake: mysql2's own destroy() only
  *     half-closes, so the socket is destroyed first, and with an error: without one mysql2 leaves
@@ -49,6 +49,9 @@ export interface Packets {
   /** They give the session back as it came. */
   readonly restores: boolean
 }
+
+/** A function or a trigger may as well, and is not seen. */
+const MAY_CHANGE_WAITS = /lock_wait_timeout|\bcall\b|\bexecute\b/i
 
 export class Session {
   /** Beneath the promises, which take the stack of every statement down. */
@@ -108,6 +111,11 @@ export class Session {
   owes(restore: string | undefined, keeps = false): void {
     this.#owed = restore
     this.#keeps = keeps
+  }
+
+  /** A statement of the application may change the limits: they are not left to the next branch. */
+  runs(text: unknown): void {
+    if (this.#keeps && typeof text === 'string' && MAY_CHANGE_WAITS.test(text)) this.#keeps = false
   }
 
   /**

@@ -9,7 +9,9 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { logDirectory, testBank } from '../support/bank.ts'
 
 const db = await testBank({ markers: false })
-const WAITS = 'select @@innodb_lock_wait_timeout as a, @@lock_wait_timeout as b'
+const isMariadb = db.mysql.flavour === 'mariadb'
+/** Does not name the two as they are spelled: of a statement that does, a session keeps nothing. */
+const WAITS = "show session variables where variable_name rlike 'lock_wait.timeout$'"
 const TOLD = "show session status like 'Com_set_option'"
 
 interface PoolOptions {
@@ -27,18 +29,17 @@ async function open(options: PoolOptions = {}, pool: Pool = newPool(options)) {
   onTestFinished(async () => {
     await own.close()
   })
-  const inBranch = <T>(text: string): Promise<T> =>
-    own.transaction(async (tx) => {
-      const [rows] = await tx.wallets.query(text)
-      return (rows as T[])[0] as T
-    })
-  const outside = async <T>(text: string): Promise<T> => {
-    const [rows] = await pool.query(text)
-    return (rows as T[])[0] as T
-  }
+  const inBranch = (text: string): Promise<unknown> =>
+    own.transaction(async (tx) => valuesIn(await tx.wallets.query(text)))
+  const outside = async (text: string): Promise<unknown> => valuesIn(await pool.query(text))
   /** What the session was told since it began. */
-  const told = async (): Promise<number> => Number((await inBranch<{ Value: string }>(TOLD)).Value)
+  const told = async (): Promise<number> => Number(await inBranch(TOLD))
   return { own, pool, inBranch, outside, told }
+}
+
+/** The values that a SHOW answers. */
+function valuesIn([rows]: readonly [unknown, unknown]): string {
+  return (rows as readonly { Value: string }[]).map(({ Value }) => Value).join(' ')
 }
 
 function newPool(options: PoolOptions): Pool {
@@ -47,14 +48,35 @@ function newPool(options: PoolOptions): Pool {
   return pool
 }
 
-const LIMITED = { a: 2, b: 2 }
+const LIMITED = '2 2'
+
+/**
+ * How often a branch tells its session of the limits when it has them already: where that is no trip.
+ * MariaDB counts a statement that stands in a block twice.
+ */
+function each({ multipleStatements = false }: PoolOptions): number {
+  if (multipleStatements) return 1
+  return isMariadb ? 2 : 0
+}
 
 describe.each([false, true])('with multipleStatements %s', (multipleStatements) => {
-  it('tells a session once, and not each branch', async () => {
+  it('tells a session of its limits at no trip, and never gives them back between branches', async () => {
     const { inBranch, told } = await open({ multipleStatements })
     const first = await told()
     for (let n = 0; n < 5; n += 1) expect(await inBranch(WAITS)).toEqual(LIMITED)
-    expect(await told()).toBe(first)
+    expect(await told()).toBe(first + 6 * each({ multipleStatements }))
+  })
+
+  it('a branch finds its own limits, whatever a statement of the one before set', async () => {
+    const { own, inBranch, outside } = await open({ multipleStatements })
+    const before = await outside(WAITS)
+    for (let n = 0; n < 101; n += 1) await inBranch(TOLD)
+    const mischief = 'set session innodb_lock_wait_timeout = 1000'
+    await own.transaction((tx) => tx.wallets.query(mischief))
+    expect(await inBranch(WAITS)).toEqual(LIMITED)
+    await own.execute([{ on: 'wallets', text: mischief }])
+    expect(await inBranch(WAITS)).toEqual(LIMITED)
+    expect(await outside(WAITS)).toEqual(before)
   })
 
   it('gives whoever else takes it its own waits, and then each branch its limits', async () => {
@@ -65,22 +87,24 @@ describe.each([false, true])('with multipleStatements %s', (multipleStatements) 
     // Others borrow here: the next branches leave them nothing to wait for.
     const apart = await told()
     for (let n = 0; n < 3; n += 1) expect(await inBranch(WAITS)).toEqual(LIMITED)
-    expect(await told()).toBeGreaterThanOrEqual(apart + 8)
-    for (let n = 0; n < 100; n += 1) await inBranch('select 1')
+    expect(await told()).toBeGreaterThanOrEqual(
+      apart + 8 * Math.max(1, each({ multipleStatements })),
+    )
+    for (let n = 0; n < 100; n += 1) await inBranch(TOLD)
     const alone = await told()
     expect(await inBranch(WAITS)).toEqual(LIMITED)
-    expect(await told()).toBe(alone)
+    expect(await told()).toBe(alone + 2 * each({ multipleStatements }))
     expect(await outside(WAITS)).toEqual(own)
   })
 
   it('gives whoever waits in the queue its own waits', async () => {
     const { own, pool, inBranch, outside } = await open({ multipleStatements })
     const before = await outside(WAITS)
-    for (let n = 0; n < 101; n += 1) await inBranch('select 1')
+    for (let n = 0; n < 101; n += 1) await inBranch(TOLD)
     let waits: Promise<unknown> | undefined
     await own.transaction(async (tx) => {
       await tx.wallets.query('select 1')
-      waits = own.outside(() => pool.query(WAITS)).then(([rows]) => (rows as unknown[])[0])
+      waits = own.outside(() => pool.query(WAITS)).then(valuesIn)
     })
     expect(await waits).toEqual(before)
   })
@@ -88,7 +112,7 @@ describe.each([false, true])('with multipleStatements %s', (multipleStatements) 
   it('gives a session back that a branch took and did not use', async () => {
     const { own, inBranch, outside } = await open({ multipleStatements })
     const before = await outside(WAITS)
-    for (let n = 0; n < 101; n += 1) await inBranch('select 1')
+    for (let n = 0; n < 101; n += 1) await inBranch(TOLD)
     const controller = new AbortController()
     const ended = own.transaction(
       async (tx) => {
@@ -105,7 +129,7 @@ describe.each([false, true])('with multipleStatements %s', (multipleStatements) 
   it('leaves no session behind at its close', async () => {
     const { own, pool, inBranch, outside } = await open({ multipleStatements })
     const before = await outside(WAITS)
-    for (let n = 0; n < 101; n += 1) await inBranch('select 1')
+    for (let n = 0; n < 101; n += 1) await inBranch(TOLD)
     await own.close()
     expect(await outside(WAITS)).toEqual(before)
     expect(
@@ -117,7 +141,7 @@ describe.each([false, true])('with multipleStatements %s', (multipleStatements) 
 it('keeps the limits of two coordinators over one pool apart', async () => {
   const one = await open()
   const before = await one.outside(WAITS)
-  for (let n = 0; n < 101; n += 1) await one.inBranch('select 1')
+  for (let n = 0; n < 101; n += 1) await one.inBranch(TOLD)
   const other = await open({}, one.pool)
   for (const each of [other, one, other]) {
     expect(await each.inBranch(WAITS)).toEqual(LIMITED)
