@@ -12,6 +12,7 @@
 import {
   type BranchRequest,
   type IsolationLevel,
+  isPending,
   messageOf,
   type Refusal,
   TransactionError,
@@ -98,7 +99,7 @@ export class Gate {
   async run<T>(
     client: Client,
     text: unknown,
-    send: (instead: Instead | undefined) => Promise<T>,
+    send: (instead: Instead | undefined) => T | Promise<T>,
   ): Promise<T> {
     const running = this.#queueOf(client, text, false)
     try {
@@ -106,7 +107,8 @@ export class Gate {
       if (!this.#isOpen) await this.#opened
       const preparing = this.#begin(running)
       if (preparing !== undefined) await preparing
-      const answer = await send(running.instead)
+      const sent = send(running.instead)
+      const answer = isPending(sent) ? await sent : sent
       running.end(true)
       return answer
     } catch (cause) {

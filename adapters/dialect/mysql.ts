@@ -33,39 +33,41 @@ export function identifier(name: string): string {
   return `\`${name.replaceAll('`', '``')}\``
 }
 
-export function xidOf(xid: Xid): string {
+/** How the verbs spell a branch. */
+export function idOf(xid: Xid): string {
   return `${literal(xid.gtrid)},${literal(xid.bqual)},${FORMAT_ID}`
 }
 
 /** The statements that begin a branch, in order. `SET TRANSACTION` holds for the next one only. */
 export function begin(
-  xid: Xid,
+  id: string,
   isolation: IsolationLevel | undefined,
   readOnly: boolean,
 ): readonly string[] {
-  const start = `XA START ${xidOf(xid)}`
+  const start = `XA START ${id}`
   const modes = transactionModes(isolation, readOnly)
   return modes === '' ? [start] : [`SET TRANSACTION ${modes}`, start]
 }
 
-export function end(xid: Xid): string {
-  return `XA END ${xidOf(xid)}`
+export function end(id: string): string {
+  return `XA END ${id}`
 }
 
-export function prepare(xid: Xid): string {
-  return `XA PREPARE ${xidOf(xid)}`
+export function prepare(id: string): string {
+  return `XA PREPARE ${id}`
 }
 
-export function commitOnePhase(xid: Xid): string {
-  return `XA COMMIT ${xidOf(xid)} ONE PHASE`
+export function commitOnePhase(id: string): string {
+  return `XA COMMIT ${id} ONE PHASE`
 }
 
-export function commit(xid: Xid): string {
-  return `XA COMMIT ${xidOf(xid)}`
+/** Phase two. */
+export function finish(id: string, verb: 'commit' | 'rollback'): string {
+  return verb === 'commit' ? `XA COMMIT ${id}` : rollback(id)
 }
 
-export function rollback(xid: Xid): string {
-  return `XA ROLLBACK ${xidOf(xid)}`
+export function rollback(id: string): string {
+  return `XA ROLLBACK ${id}`
 }
 
 /** By the name of the variable: the servers disagree on it. */
@@ -78,12 +80,12 @@ export function isolationIn(value: unknown): IsolationLevel {
 
 /** The marker, the end of the application's part, and the verb that decides. */
 export function deciding(
-  xid: Xid,
+  { xid, id }: { readonly xid: Xid; readonly id: string },
   markerSchema: string | undefined,
   verb: string,
 ): readonly string[] {
-  if (markerSchema === undefined) return [end(xid), verb]
-  return [insertMarker(xid, markerSchema), end(xid), verb]
+  if (markerSchema === undefined) return [end(id), verb]
+  return [insertMarker(xid, markerSchema), end(id), verb]
 }
 
 /** Ends a transaction that a session with autocommit off, or an earlier borrower, left open. */

@@ -3,7 +3,7 @@
  * participant all have the same time, so they are overdue in the order in which they were asked: one
  * timer, for the oldest, is enough, and is seldom set.
  */
-import { type Clock, errorOf, LATE, type Timer, within } from '../../src/adapter.ts'
+import { type Clock, errorOf, type Timer } from '../../src/adapter.ts'
 import type { Done } from './waiting.ts'
 
 /** In the order of asking, a ring. Whoever leaves it lets go of the others: one that is old keeps no young ones. */
@@ -33,8 +33,6 @@ class Asked {
   }
 }
 
-const no = (): boolean => false
-
 export class Patience {
   readonly #clock: Clock
   readonly #limitMs: number
@@ -50,11 +48,7 @@ export class Patience {
   /** Rejects when the answer is an error, or does not come: a half-open connection keeps nobody for ever. */
   ask<T>(send: (done: Done<T>) => void): Promise<T> {
     return new Promise((resolve, reject) => {
-      const asked = new Asked(this.#clock.monotonic() + this.#limitMs, () =>
-        reject(new Error(`no answer within ${this.#limitMs} ms`)),
-      )
-      asked.enter(this.#asked)
-      this.#timer ??= this.#clock.timer(this.#limitMs, this.#look)
+      const asked = this.#enter(() => reject(new Error(`no answer within ${this.#limitMs} ms`)))
       send((cause, answer) => {
         asked.leave()
         if (cause === null || cause === undefined) resolve(answer as T)
@@ -69,16 +63,43 @@ export class Patience {
    *
    * @param isDone - whether the server is seen to do nothing for the session
    */
-  async askLong<T>(isDone: () => Promise<boolean>, asked: Promise<T>): Promise<T> {
-    for (let idle = 0; ; ) {
-      const answer = await within(this.#clock, this.#limitMs, asked)
-      if (answer !== LATE) return answer
-      // At one look the packet may still be read, and at the next its answer be on its way.
-      if (idle === 2) throw new Error('no answer, and the session is idle')
-      // The look may wait for a server that is out of reach: the answer does not wait for the look.
-      const isIdle = await Promise.race([isDone().catch(no), asked.then(no, no)])
-      idle = isIdle ? idle + 1 : 0
-    }
+  askLong<T>(isDone: () => Promise<boolean>, asked: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      let isOver = false
+      let idle = 0
+      const looked = (isIdle: boolean): void => {
+        idle = isIdle ? idle + 1 : 0
+        if (!isOver) waiting = this.#enter(late)
+      }
+      const late = (): void => {
+        // At one look the packet may still be read, and at the next its answer be on its way.
+        if (idle === 2) reject(new Error('no answer, and the session is idle'))
+        // It may wait for a server that is out of reach: the answer does not wait for the look.
+        else isDone().then(looked, () => looked(false))
+      }
+      let waiting = this.#enter(late)
+      const end = (): void => {
+        isOver = true
+        waiting.leave()
+      }
+      asked.then(
+        (answer) => {
+          end()
+          resolve(answer)
+        },
+        (cause: unknown) => {
+          end()
+          reject(cause)
+        },
+      )
+    })
+  }
+
+  #enter(late: () => void): Asked {
+    const asked = new Asked(this.#clock.monotonic() + this.#limitMs, late)
+    asked.enter(this.#asked)
+    this.#timer ??= this.#clock.timer(this.#limitMs, this.#look)
+    return asked
   }
 
   readonly #look = (): void => {

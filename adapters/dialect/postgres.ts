@@ -53,6 +53,11 @@ export function literal(text: string): string {
   return text.includes('\\') ? ` E${quoted}` : quoted
 }
 
+/** How the verbs spell a branch. */
+export function idOf(xid: Xid): string {
+  return literal(gidOf(xid))
+}
+
 export function identifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`
 }
@@ -70,7 +75,7 @@ export interface BeginExtras {
  * behind them: a statement behind a BEGIN that failed would autocommit.
  */
 export function begin(
-  xid: Xid,
+  id: string,
   isolation: IsolationLevel | undefined,
   readOnly: boolean,
   { lockTimeoutMs, asksBackend = false }: BeginExtras = {},
@@ -78,7 +83,7 @@ export function begin(
   const modes = transactionModes(isolation, readOnly)
   return [
     modes === '' ? 'BEGIN' : `BEGIN ${modes}`,
-    `SET LOCAL unanimous.branch = ${literal(gidOf(xid))}`,
+    `SET LOCAL unanimous.branch = ${id}`,
     ...(lockTimeoutMs === undefined ? [] : [`SET LOCAL lock_timeout = ${lockTimeoutMs}`]),
     ...(asksBackend ? [BACKEND] : []),
   ]
@@ -120,29 +125,33 @@ export const ROLLBACK = 'ROLLBACK'
 const PREPARE = 'PREPARE TRANSACTION'
 
 /** Whether the block is still ours, and the transaction id if it has one (`''` if not). */
-export function probe(xid: Xid): readonly string[] {
-  return check(xid, "coalesce(pg_catalog.pg_current_xact_id_if_assigned()::text, '')")
+export function probe(id: string): readonly string[] {
+  return check(id, "coalesce(pg_catalog.pg_current_xact_id_if_assigned()::text, '')")
 }
 
 /** Whether the block is still ours, and its transaction id. */
-export function identify(xid: Xid): readonly string[] {
-  return check(xid, 'pg_catalog.pg_current_xact_id()::text')
+export function identify(id: string): readonly string[] {
+  return check(id, 'pg_catalog.pg_current_xact_id()::text')
 }
 
-export function prepare(xid: Xid, markerSchema: string | undefined): readonly string[] {
-  return deciding(xid, markerSchema, `${PREPARE} ${literal(gidOf(xid))}`)
+export function prepare(xid: Xid, id: string, markerSchema: string | undefined): readonly string[] {
+  return deciding(xid, id, markerSchema, `${PREPARE} ${id}`)
 }
 
-export function commitOnePhase(xid: Xid, markerSchema: string | undefined): readonly string[] {
-  return deciding(xid, markerSchema, COMMIT)
+export function commitOnePhase(
+  xid: Xid,
+  id: string,
+  markerSchema: string | undefined,
+): readonly string[] {
+  return deciding(xid, id, markerSchema, COMMIT)
 }
 
-export function commitPrepared(xid: Xid): string {
-  return `COMMIT PREPARED ${literal(gidOf(xid))}`
+export function commitPrepared(id: string): string {
+  return `COMMIT PREPARED ${id}`
 }
 
-export function rollbackPrepared(xid: Xid): string {
-  return `ROLLBACK PREPARED ${literal(gidOf(xid))}`
+export function rollbackPrepared(id: string): string {
+  return `ROLLBACK PREPARED ${id}`
 }
 
 /**
@@ -160,7 +169,7 @@ export const LIST: string = `SELECT json_agg(gid)::text AS gids,
 /** The owner of a prepared branch that is not the role of this session. */
 export function otherOwner(xid: Xid): string {
   return `SELECT owner::text AS owner FROM pg_catalog.pg_prepared_xacts
-  WHERE gid = ${literal(gidOf(xid))} AND owner <> current_user`
+  WHERE gid = ${idOf(xid)} AND owner <> current_user`
 }
 
 /** What a person types; the id is whatever the server listed. */
@@ -347,8 +356,13 @@ function micros(time: string): string {
 }
 
 /** Whether the block is still ours, the marker, and the verb that decides. */
-function deciding(xid: Xid, schema: string | undefined, verb: string): readonly string[] {
-  const checked = identify(xid)
+function deciding(
+  xid: Xid,
+  id: string,
+  schema: string | undefined,
+  verb: string,
+): readonly string[] {
+  const checked = identify(id)
   if (schema === undefined) return [...checked, verb]
   return [...checked, insert(xid, schema, COMMITTED), verb]
 }
@@ -357,8 +371,8 @@ function deciding(xid: Xid, schema: string | undefined, verb: string): readonly 
  * The ELSE branch raises 22P02 with our words in it. It depends on current_setting(), which is
  * stable and not immutable: the planner cannot fold it and raise for a branch that is ours.
  */
-function check(xid: Xid, answer: string): readonly string[] {
-  const look = `SELECT CASE WHEN ${SETTING} = ${literal(gidOf(xid))} THEN ${answer}${OR_RAISE}`
+function check(id: string, answer: string): readonly string[] {
+  const look = `SELECT CASE WHEN ${SETTING} = ${id} THEN ${answer}${OR_RAISE}`
   return [`SAVEPOINT ${SAVEPOINT}`, look, `RELEASE SAVEPOINT ${SAVEPOINT}`]
 }
 

@@ -24,7 +24,8 @@ export async function inTime<T>(
 /** A connection that was taken, and will go. */
 interface Taken {
   release(): void
-  onceGone(call: () => void): void
+  /** Leaves the seat when it has gone back, or was closed. */
+  sits(seat: Seat): void
 }
 
 /**
@@ -39,10 +40,8 @@ export function takeInTime<S extends Taken>(
   take: (done: Done<S>) => void,
 ): Promise<S | typeof LATE> {
   return new Promise((resolve, reject) => {
-    let late = false
     let waits = true
     const expire = (): void => {
-      late = true
       waits = false
       seat.left()
       resolve(LATE)
@@ -54,28 +53,25 @@ export function takeInTime<S extends Taken>(
       timer.clear()
       timer = clock.timer(leftMs, expire, true)
     })
-    const over = (): void => {
+    const took: Done<S> = (cause, session) => {
+      const isLate = !waits
       waits = false
       timer.clear()
-    }
-    const none = (cause: unknown): void => {
-      over()
-      if (!late) seat.left()
-      reject(errorOf(cause))
-    }
-    const took: Done<S> = (cause, session) => {
-      if (session === undefined) return none(cause)
-      over()
+      if (session === undefined) {
+        if (!isLate) seat.left()
+        reject(errorOf(cause))
+        return
+      }
       // Not here: a pool may give it to the next in its queue within this very call, and thousands may be late.
-      if (late) return queueMicrotask(() => session.release())
-      session.onceGone(() => seat.left())
+      if (isLate) return queueMicrotask(() => session.release())
+      session.sits(seat)
       seat.taken()
       resolve(session)
     }
     try {
       take(took)
     } catch (cause) {
-      none(cause)
+      took(cause)
     }
   })
 }

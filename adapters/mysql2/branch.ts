@@ -49,7 +49,7 @@ import { type FacadeHost, facade } from './facade.ts'
 import { Given } from './given.ts'
 import { hear } from './lease.ts'
 import type { Packets, Session } from './pool.ts'
-import { finishPrepared, quietRollback } from './settle.ts'
+import { quietRollback, refusedEnd } from './settle.ts'
 
 type State = 'new' | 'active' | 'given' | 'voting' | 'refused' | 'prepared' | 'uncertain' | 'ended'
 
@@ -105,14 +105,12 @@ export class MysqlBranch implements Branch<MysqlHandle>, GateHost, FacadeHost, E
   async give(statements: readonly GivenStatement[], when: GiveWhen): Promise<GivenAnswers> {
     checkGiven(statements, 'MySQL', this.participant, this.request.gtrid)
     const given = new Given(statements)
-    await this.gate.run(newClient(), undefined, async () => {
+    await this.gate.run(newClient(), undefined, () => {
       const session = this.session()
       this.#given = given
       this.#state = 'given'
       // What cannot travel with the vote is said while the gate holds it, so that a roll-back waits for it.
-      if (when !== 'now' && given.merges(session)) return
-      const refusal = await this.#sayAlone(given, session)
-      if (refusal !== undefined) throw refusedError(this.participant, this.request.gtrid, refusal)
+      return when !== 'now' && given.merges(session) ? undefined : this.#sayAlone(given, session)
     })
     return () => given.answers
   }
@@ -183,8 +181,8 @@ export class MysqlBranch implements Branch<MysqlHandle>, GateHost, FacadeHost, E
     const sound =
       session.opening !== undefined ||
       ((await fallsQuiet(this.#home.clock, this.gate, session, this.#reach)) &&
-        this.xid !== undefined &&
-        (await quietRollback(session, this.xid)))
+        this.#begun !== undefined &&
+        (await quietRollback(session, this.#begun.id)))
     this.#leave(sound ? 'release' : 'destroy')
     if (!sound) await endSession(this.#home.clock, this.#reach)
     return this.#settled
@@ -256,26 +254,26 @@ export class MysqlBranch implements Branch<MysqlHandle>, GateHost, FacadeHost, E
     return this.#isolation
   }
 
-  /** Says statements given in advance before anything decides; answers why not. */
-  async #sayAlone(given: Given, session: Session): Promise<Refusal | undefined> {
+  /** Says statements given in advance before anything decides. */
+  async #sayAlone(given: Given, session: Session): Promise<void> {
     try {
       if (session.lost !== undefined) throw session.lost
       await given.say(session, [])
-      return undefined
     } catch (cause) {
       const answer = this.#failed(cause, false, false)
-      return answer.kind === 'refused' ? answer.refusal : connectionLost(cause)
+      const refusal = answer.kind === 'refused' ? answer.refusal : connectionLost(cause)
+      throw refusedError(this.participant, this.request.gtrid, refusal)
     }
   }
 
   /** Sends statements of which the last one decides, behind those that were given in advance. */
-  #ask(verb: (xid: Xid) => string, markerSchema: string | undefined): Promise<Answer> {
-    const [session, xid] = [this.#session, this.xid]
+  #ask(verb: (id: string) => string, markerSchema: string | undefined): Promise<Answer> {
+    const [session, begun] = [this.#session, this.#begun]
     this.#state = 'voting'
-    if (session === undefined || xid === undefined) {
+    if (session === undefined || begun === undefined) {
       return Promise.resolve(this.#failed(new Error('the branch was not begun'), false, false))
     }
-    const ours = sql.deciding(xid, markerSchema, verb(xid))
+    const ours = sql.deciding(begun, markerSchema, verb(begun.id))
     return this.#askFrom(0, session, session.packets(ours))
   }
 
@@ -318,17 +316,22 @@ export class MysqlBranch implements Branch<MysqlHandle>, GateHost, FacadeHost, E
   }
 
   #finish(verb: 'commit' | 'rollback'): Promise<Settlement> {
-    const [session, xid] = [this.#session, this.xid]
-    if (session === undefined || xid === undefined || this.#state !== 'prepared') {
+    const [session, begun] = [this.#session, this.#begun]
+    if (session === undefined || begun === undefined || this.#state !== 'prepared') {
       return Promise.resolve(NOT_PREPARED)
     }
     this.#state = 'ended'
     this.#settled = NOT_PREPARED
-    return finishPrepared(session, xid, verb).then((settlement) => {
-      this.#settled = settlement
-      this.#leave(settlement.kind === 'answered' ? 'release' : 'destroy')
-      return settlement
-    })
+    return session.ask(sql.finish(begun.id, verb)).then(
+      () => this.#finished({ kind: 'answered' }),
+      (cause: unknown) => this.#finished(refusedEnd(cause, verb)),
+    )
+  }
+
+  #finished(settlement: Settlement): Settlement {
+    this.#settled = settlement
+    this.#leave(settlement.kind === 'answered' ? 'release' : 'destroy')
+    return settlement
   }
 
   #evidence(marker: boolean): BranchEvidence {

@@ -83,6 +83,8 @@ export interface Enlistment {
 
 export interface Begun {
   readonly xid: Xid
+  /** As statements spell it. */
+  readonly id: string
   readonly physical: Physical
 }
 
@@ -109,11 +111,12 @@ export async function enlist(home: MysqlHome, boundMs: number, branch: Enlistmen
     }
     const physical = home.known(session) ?? (await inTime(home, home.identify(session)))
     const xid = { gtrid: request.gtrid, bqual: formatBqual(home.name, physical.threadId) }
-    openWith(home, session, physical, sql.begin(xid, request.isolation, request.readOnly))
+    const id = sql.idOf(xid)
+    openWith(home, session, physical, sql.begin(id, request.isolation, request.readOnly))
     session.watchedBy(() => home.isDone(physical))
     // It may be open at one end only by now, and a statement of the application may take its time.
     if (clock.monotonic() - physical.heardMs > home.answerMs) await session.begin()
-    branch.ready({ xid, physical })
+    branch.ready({ xid, id, physical })
   } catch (cause) {
     if (session !== LATE) session.destroy(errorOf(cause))
     if (cause instanceof TransactionError) throw cause

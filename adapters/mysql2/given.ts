@@ -61,7 +61,7 @@ export class Given extends GivenStatements<Answer> {
    *
    * @throws GivenFailed, or what a verb was answered with, or what ended the connection
    */
-  async say(session: Session, verbs: readonly string[]): Promise<void> {
+  say(session: Session, verbs: readonly string[]): Promise<void> {
     this.saying()
     for (const { text } of this.statements) session.runs(text)
     if (!this.merges(session)) return this.#sayOneByOne(session)
@@ -69,19 +69,19 @@ export class Given extends GivenStatements<Answer> {
     try {
       texts = this.statements.map((statement) => textOf(session.connection, statement))
     } catch (cause) {
-      throw statementFailed(cause, false)
+      return Promise.reject(statementFailed(cause, false))
     }
     const opening = session.opening ?? []
     session.said()
-    try {
-      await session.long(this.#send(session, opening, texts, verbs))
-    } catch (cause) {
-      if (!(cause instanceof NotBegun)) throw cause
-      // XA START was refused, and so nothing was run: what is in its way may have a remedy.
-      session.said(opening)
-      await begun(session)
-      await session.long(this.#send(session, [], texts, verbs))
-    }
+    return session
+      .long(this.#send(session, opening, texts, verbs))
+      .catch(async (cause: unknown) => {
+        if (!(cause instanceof NotBegun)) throw cause
+        // XA START was refused, and so nothing was run: what is in its way may have a remedy.
+        session.said(opening)
+        await begun(session)
+        await session.long(this.#send(session, [], texts, verbs))
+      })
   }
 
   #send(

@@ -62,7 +62,7 @@ export class Session {
   readonly #kept: Kept
   #lost: Error | undefined
   #gone = false
-  #whenGone: () => void = () => undefined
+  #seat: Seat | undefined
   #isDone: (() => Promise<boolean>) | undefined
   #owed: string | undefined
   #keeps: boolean
@@ -185,9 +185,9 @@ export class Session {
     return this.#isDone === undefined ? asked : this.#patience.askLong(this.#isDone, asked)
   }
 
-  /** Called when the connection has been given back, or closed. */
-  onceGone(call: () => void): void {
-    this.#whenGone = call
+  /** Leaves the seat when the connection has been given back, or closed. */
+  sits(seat: Seat): void {
+    this.#seat = seat
   }
 
   release(): void {
@@ -197,7 +197,7 @@ export class Session {
     this.connection.removeListener('end', this.#onEnd)
     if (this.#owed !== undefined && !this.#keep(this.#owed)) giveBack(this.connection, this.#owed)
     this.connection.release()
-    this.#whenGone()
+    this.#seat?.left()
   }
 
   /** Not before its limits were said: with the opening. */
@@ -215,7 +215,7 @@ export class Session {
       stream.destroy(new Error(cause.message, { cause }))
       this.connection.destroy()
     }
-    this.#whenGone()
+    this.#seat?.left()
   }
 }
 

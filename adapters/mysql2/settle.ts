@@ -42,34 +42,25 @@ interface Bound {
  * Rolls an unprepared branch back; answers whether the connection is known to be free. XA END may
  * fail (idle already, or doomed); MySQL needs it all the same before XA ROLLBACK of a doomed branch.
  */
-export async function quietRollback(session: Asked, xid: Xid): Promise<boolean> {
+export async function quietRollback(session: Asked, id: string): Promise<boolean> {
   try {
-    await session.ask(sql.end(xid))
+    await session.ask(sql.end(id))
   } catch (cause) {
     if (asMysqlError(cause) === undefined) return false
   }
   try {
-    await session.ask(sql.rollback(xid))
+    await session.ask(sql.rollback(id))
     return true
   } catch {
     return false
   }
 }
 
-/** Phase two on the branch's own connection, where 1397 does mean that the branch is gone. */
-export function finishPrepared(
-  session: Asked,
-  xid: Xid,
-  verb: 'commit' | 'rollback',
-): Promise<Settlement> {
-  return session.ask(verb === 'commit' ? sql.commit(xid) : sql.rollback(xid)).then(
-    () => ({ kind: 'answered' }),
-    (cause: unknown) => {
-      const error = asMysqlError(cause)
-      if (error?.errno === NOTA) return { kind: 'absent', cause }
-      return rolledBack(error, verb, cause) ?? { kind: 'unknown', cause }
-    },
-  )
+/** Phase two failed on the branch's own connection, where 1397 does mean that the branch is gone. */
+export function refusedEnd(cause: unknown, verb: 'commit' | 'rollback'): Settlement {
+  const error = asMysqlError(cause)
+  if (error?.errno === NOTA) return { kind: 'absent', cause }
+  return rolledBack(error, verb, cause) ?? { kind: 'unknown', cause }
 }
 
 const PAUSE_MS = 25
@@ -200,7 +191,7 @@ function confirmed(answer: Settlement, decision: Decision, { kind }: Presence): 
 async function carryOut(own: Settler, xid: Xid, decision: Decision): Promise<Step> {
   const verb = decision === 'commit' ? 'commit' : 'rollback'
   try {
-    await own.run(verb === 'commit' ? sql.commit(xid) : sql.rollback(xid))
+    await own.run(sql.finish(sql.idOf(xid), verb))
     return { kind: 'answered' }
   } catch (cause) {
     const error = asMysqlError(cause)

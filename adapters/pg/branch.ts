@@ -74,6 +74,8 @@ export class PgBranch implements Branch<PgHandle>, GateHost, FacadeHost, Enlistm
   readonly handle: PgHandle
   readonly #home: PgHome
   readonly #xid: Xid
+  /** As statements spell it. */
+  readonly #id: string
   #state: State = 'new'
   #session: Session | undefined
   #given: Given | undefined
@@ -89,6 +91,7 @@ export class PgBranch implements Branch<PgHandle>, GateHost, FacadeHost, Enlistm
     this.#home = home
     this.request = request
     this.#xid = { gtrid: request.gtrid, bqual: formatBqual(home.name) }
+    this.#id = sql.idOf(this.#xid)
     this.#isolation = request.isolation
     this.gate = new Gate(this)
     this.handle = facade(this)
@@ -109,11 +112,11 @@ export class PgBranch implements Branch<PgHandle>, GateHost, FacadeHost, Enlistm
   async give(statements: readonly GivenStatement[], when: GiveWhen): Promise<GivenAnswers> {
     checkGiven(statements, 'PostgreSQL', this.participant, this.request.gtrid)
     const given = new Given(statements)
-    await this.gate.run(newClient(), undefined, async () => {
+    await this.gate.run(newClient(), undefined, () => {
       this.session()
       this.#given = given
       this.#state = 'given'
-      if (when === 'now') await this.#sayNow(given)
+      return when === 'now' ? this.#sayNow(given) : undefined
     })
     return () => given.answers
   }
@@ -140,7 +143,7 @@ export class PgBranch implements Branch<PgHandle>, GateHost, FacadeHost, Enlistm
     const doomed = await drained
     if (doomed !== undefined) return doomed
     if (this.observed.wrote) return 'wrote'
-    const answer = await this.#ask(sql.probe(this.#xid))
+    const answer = await this.#ask(sql.probe(this.#id))
     if (answer.kind !== 'results') return answer.refusal
     this.#xid8 = xid8In(answer.results)
     return saysNoId(answer.results) ? 'read-only' : 'wrote'
@@ -149,7 +152,7 @@ export class PgBranch implements Branch<PgHandle>, GateHost, FacadeHost, Enlistm
   vote(): Promise<Vote> {
     const markerSchema = this.#home.markerSchema()
     this.#state = 'voting'
-    const asked = this.#ask(sql.prepare(this.#xid, markerSchema))
+    const asked = this.#ask(sql.prepare(this.#xid, this.#id, markerSchema))
     return asked.then((answer) => this.#voted(answer, markerSchema !== undefined))
   }
 
@@ -167,12 +170,12 @@ export class PgBranch implements Branch<PgHandle>, GateHost, FacadeHost, Enlistm
     const markerSchema = wrote ? this.#home.markerSchema() : undefined
     // Without a marker the transaction id is the only proof, so it must be here before COMMIT goes.
     if (wrote && markerSchema === undefined && this.#xid8 === undefined) {
-      const answer = await this.#ask(sql.identify(this.#xid))
+      const answer = await this.#ask(sql.identify(this.#id))
       if (answer.kind !== 'results') return this.#refuseOnePhase(answer.refusal)
       this.#xid8 = xid8In(answer.results)
     }
     const marked = markerSchema !== undefined
-    const texts = marked ? sql.commitOnePhase(this.#xid, markerSchema) : [sql.COMMIT]
+    const texts = marked ? sql.commitOnePhase(this.#xid, this.#id, markerSchema) : [sql.COMMIT]
     const tags = marked ? sql.voteTags(true, 'COMMIT') : ['COMMIT']
     this.#state = 'voting'
     const answer = await this.#ask(texts)
@@ -223,7 +226,7 @@ export class PgBranch implements Branch<PgHandle>, GateHost, FacadeHost, Enlistm
   }
 
   open(boundMs: number): Promise<void> {
-    return this.request.outside(() => enlist(this.#home, this.#xid, boundMs, this))
+    return this.request.outside(() => enlist(this.#home, this.#id, boundMs, this))
   }
 
   took(session: Session): boolean {
@@ -288,7 +291,7 @@ export class PgBranch implements Branch<PgHandle>, GateHost, FacadeHost, Enlistm
   /** Without a marker the transaction id is the only proof: here it costs no trip. */
   async #sayNow(given: Given): Promise<void> {
     const identifies = !this.request.readOnly && this.#home.markerSchema() === undefined
-    const answer = await this.#ask(identifies ? sql.identify(this.#xid) : [])
+    const answer = await this.#ask(identifies ? sql.identify(this.#id) : [])
     const { gtrid } = this.request
     if (answer.kind !== 'results') throw refusedError(this.participant, gtrid, answer.refusal)
     this.#xid8 = xid8In(answer.results)
@@ -329,7 +332,7 @@ export class PgBranch implements Branch<PgHandle>, GateHost, FacadeHost, Enlistm
     if (session === undefined || this.#state !== 'prepared') return Promise.resolve(NOT_PREPARED)
     this.#state = 'ended'
     this.#settled = NOT_PREPARED
-    const here = finishPrepared(session, this.participant, this.#xid, decision)
+    const here = finishPrepared(session, this.participant, this.#id, decision)
     if (this.#begun?.pooled !== true || !this.#home.leadsPastPooler()) {
       return here.then((settlement) => this.#finished(settlement, false))
     }

@@ -101,7 +101,7 @@ export interface Enlistment {
  */
 export async function enlist(
   home: PgHome,
-  xid: Xid,
+  id: string,
   boundMs: number,
   branch: Enlistment,
 ): Promise<void> {
@@ -115,14 +115,14 @@ export async function enlist(
     const asked = met === LATE ? undefined : request.seat(home.poolSize, until - clock.monotonic())
     const seat = isPending(asked) ? await asked : asked
     if (seat !== undefined) session = await acquire(home, until - clock.monotonic(), seat)
-    if (session === LATE) throw acquireTimeout(home.name, xid.gtrid, 'the pool size')
+    if (session === LATE) throw acquireTimeout(home.name, request.gtrid, 'the pool size')
     if (!branch.took(session)) {
       session.release()
       throw new Error('the transaction has ended')
     }
     refuseOpenBlock(session)
     const physical = home.known(session) ?? (await inTime(home, home.identify(session)))
-    openWith(home, session, physical, request, xid)
+    openWith(home, session, physical, request, id)
     const { backend, heardMs } = physical
     if (backend === undefined) branch.ready(await beginPooled(session, physical))
     else {
@@ -133,7 +133,7 @@ export async function enlist(
     }
   } catch (cause) {
     if (session !== LATE) session.destroy(errorOf(cause))
-    throw cause instanceof TransactionError ? cause : notEnlisted(home.name, xid.gtrid, cause)
+    throw cause instanceof TransactionError ? cause : notEnlisted(home.name, request.gtrid, cause)
   }
 }
 
@@ -142,12 +142,12 @@ function openWith(
   session: Session,
   { backend, lockTimeoutMs: own }: Physical,
   request: BranchRequest,
-  xid: Xid,
+  id: string,
 ): void {
   const limited = home.lockTimeoutMs > 0 && !(own > 0 && own <= home.lockTimeoutMs)
   session.opens(
-    sql.begin(xid, request.isolation, request.readOnly, {
-      lockTimeoutMs: limited ? spreadLockTimeout(home.lockTimeoutMs, xid.gtrid) : undefined,
+    sql.begin(id, request.isolation, request.readOnly, {
+      lockTimeoutMs: limited ? spreadLockTimeout(home.lockTimeoutMs, request.gtrid) : undefined,
       asksBackend: backend === undefined,
     }),
   )

@@ -187,24 +187,28 @@ async function sendInstead(host: FacadeHost, { texts, tag }: Instead): Promise<u
   return Object.assign(last ?? {}, { command: tag })
 }
 
-async function ask(
+function ask(
   host: FacadeHost,
   text: unknown,
   statement: (session: Session) => Promise<Answer>,
 ): Promise<unknown> {
   const session = host.session()
   if (session.lost !== undefined) throw host.broken(session.lost)
-  try {
-    const answer = await statement(session)
-    host.observed.succeeded(Array.isArray(answer) ? answer : [answer])
-    return answer
-  } catch (cause) {
+  const failed = (cause: unknown): never => {
     // As the driver does: from the socket's stack to that of whoever asked.
     if (cause instanceof Error) Error.captureStackTrace(cause)
     host.observed.failed(cause, text)
     // A time-out of the driver leaves the statement running, and the next one would queue behind it.
     if (session.lost !== undefined || isDriverFailure(cause)) throw host.broken(cause)
     throw host.gate.heard(cause)
+  }
+  try {
+    return statement(session).then((answer) => {
+      host.observed.succeeded(Array.isArray(answer) ? answer : [answer])
+      return answer
+    }, failed)
+  } catch (cause) {
+    return failed(cause)
   }
 }
 

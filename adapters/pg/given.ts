@@ -150,7 +150,7 @@ export class Given extends GivenStatements<PgResult> {
    * @returns what the verbs answered
    * @throws GivenFailed, or what a verb was answered with, or what ended the connection
    */
-  async say(session: Session, verbs: readonly string[]): Promise<readonly PgResult[]> {
+  say(session: Session, verbs: readonly string[]): Promise<readonly PgResult[]> {
     this.saying()
     const Query = queryClassOf<Answer>(session.client)
     if (Query === undefined) return this.#sayOneByOne(session, verbs)
@@ -158,7 +158,7 @@ export class Given extends GivenStatements<PgResult> {
     try {
       given = this.statements.map((statement) => messagesOf(Query, statement))
     } catch (cause) {
-      throw statementFailed(cause, false)
+      return Promise.reject(statementFailed(cause, false))
     }
     const opening = session.opening === undefined ? [] : session.takeOpening()
     const text = this.statements.map((statement) => statement.text).join('; ')

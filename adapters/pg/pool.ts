@@ -28,7 +28,7 @@ export class Session {
   readonly #patience: Patience
   #lost: Error | undefined
   #gone = false
-  #whenGone: () => void = () => undefined
+  #seat: Seat | undefined
   #isDone: (() => Promise<boolean>) | undefined
   #opening: readonly string[] | undefined
   readonly #onError = (cause: Error): void => {
@@ -140,9 +140,9 @@ export class Session {
     return this.#isDone === undefined ? asked : this.#patience.askLong(this.#isDone, asked)
   }
 
-  /** Called when the connection has been given back, or closed. */
-  onceGone(call: () => void): void {
-    this.#whenGone = call
+  /** Leaves the seat when the connection has been given back, or closed. */
+  sits(seat: Seat): void {
+    this.#seat = seat
   }
 
   release(): void {
@@ -151,7 +151,7 @@ export class Session {
     // The pool puts its own listener on before ours goes.
     this.client.release()
     this.client.removeListener('error', this.#onError)
-    this.#whenGone()
+    this.#seat?.left()
   }
 
   /** Our listener stays on the dead client: it may report its death more than once. */
@@ -162,7 +162,7 @@ export class Session {
     // release(true) first: it marks the client as ending, so that its death is no pool error.
     this.client.release(true)
     this.client.connection?.stream.destroy()
-    this.#whenGone()
+    this.#seat?.left()
   }
 }
 

@@ -41,13 +41,11 @@ export async function quietRollback(session: Asked): Promise<boolean> {
 export function finishPrepared(
   session: Asked,
   participant: string,
-  xid: Xid,
+  id: string,
   decision: Decision,
 ): Promise<Settlement> {
-  const [text, tag] =
-    decision === 'commit'
-      ? [sql.commitPrepared(xid), 'COMMIT']
-      : [sql.rollbackPrepared(xid), 'ROLLBACK']
+  const text = decision === 'commit' ? sql.commitPrepared(id) : sql.rollbackPrepared(id)
+  const tag = decision === 'commit' ? 'COMMIT' : 'ROLLBACK'
   return session.ask(text).then(
     ([result]) =>
       result?.command === tag
@@ -99,7 +97,8 @@ export async function settleFrom(
   decision: Decision,
 ): Promise<Settlement> {
   const bounded = { ask: (text: string) => inTime(bound, own.run(text)) }
-  const settlement = await finishPrepared(bounded, bound.name, xid, decision)
+  const id = sql.idOf(xid)
+  const settlement = await finishPrepared(bounded, bound.name, id, decision)
   if (settlement.kind === 'unknown') own.alive = false
   if (settlement.kind !== 'later') return settlement
   const [other] = await own.rows(sql.otherOwner(xid))
@@ -110,7 +109,7 @@ export async function settleFrom(
   } catch {
     return settlement
   }
-  return finishPrepared(bounded, bound.name, xid, decision)
+  return finishPrepared(bounded, bound.name, id, decision)
 }
 
 function settlementOf(name: string, cause: unknown): Settlement {

@@ -191,8 +191,8 @@ describe('PostgreSQL', () => {
 
 describe('MySQL and MariaDB', () => {
   test('the formatID is 1 and nothing else', () => {
-    expect(mysql.xidOf({ gtrid: GTRID, bqual: 'shop.12' })).toBe(`'${GTRID}','shop.12',1`)
-    expect(mysql.xidOf({ gtrid: "a'b", bqual: '\\' })).toBe("X'612762',X'5c',1")
+    expect(mysql.idOf({ gtrid: GTRID, bqual: 'shop.12' })).toBe(`'${GTRID}','shop.12',1`)
+    expect(mysql.idOf({ gtrid: "a'b", bqual: '\\' })).toBe("X'612762',X'5c',1")
   })
 
   test.each([

@@ -145,12 +145,18 @@ describe('what is said', () => {
   })
 
   it('the begin text carries the lock timeout, and asks for the backend only when told', () => {
-    expect(postgres.begin(xid, undefined, false).join('; ')).not.toContain('lock_timeout')
-    const limited = postgres.begin(xid, undefined, false, { lockTimeoutMs: 5_000 }).join('; ')
+    expect(postgres.begin(postgres.idOf(xid), undefined, false).join('; ')).not.toContain(
+      'lock_timeout',
+    )
+    const limited = postgres
+      .begin(postgres.idOf(xid), undefined, false, { lockTimeoutMs: 5_000 })
+      .join('; ')
     expect(limited).toMatch(
       /^BEGIN; SET LOCAL unanimous.branch = .*; SET LOCAL lock_timeout = 5000$/,
     )
-    expect(postgres.begin(xid, undefined, false, { asksBackend: true })).toContain(postgres.BACKEND)
+    expect(postgres.begin(postgres.idOf(xid), undefined, false, { asksBackend: true })).toContain(
+      postgres.BACKEND,
+    )
   })
 
   it('only waits that are longer are shortened, and they are given back', () => {
