@@ -50,6 +50,7 @@ const FOUNDATION = [
   'src/events.ts',
   'src/tracing.ts',
   'src/turnover-map.ts',
+  'src/waits.ts',
 ]
 const LOWER = [...FOUNDATION, 'src/protocol/']
 const LOGGER = 'src/logger.ts'

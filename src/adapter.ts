@@ -58,6 +58,7 @@ export type {
   Settlement,
   Vote,
 } from './protocol/vocabulary.ts'
+export { Waits } from './waits.ts'
 export {
   FORMAT_ID,
   formatBqual,

@@ -12,6 +12,7 @@ import type { Registry } from '../participant/registry.ts'
 import type { Seats } from '../participant/seats.ts'
 import type { Settlements } from '../participant/settle.ts'
 import type { Phases } from '../tracing.ts'
+import { Waits } from '../waits.ts'
 import type { Ambient } from './ambient.ts'
 import type { Behind } from './behind.ts'
 
@@ -24,6 +25,22 @@ export interface Limits {
   readonly forceMs: number
   /** How long a caller waits for its branches to be settled. */
   readonly settleMs: number
+}
+
+/** The waits of all transactions that are as long as the limits say. */
+export interface LimitedWaits {
+  /** For a decision, of transactions that give no `timeoutMs` of their own. */
+  readonly deadline: Waits
+  readonly force: Waits
+  readonly settle: Waits
+}
+
+export function limitedWaits(clock: Clock, { timeoutMs, forceMs, settleMs }: Limits): LimitedWaits {
+  return {
+    deadline: new Waits(clock, timeoutMs),
+    force: new Waits(clock, forceMs, true),
+    settle: new Waits(clock, settleMs, true),
+  }
 }
 
 export interface CommitContext {
@@ -44,6 +61,7 @@ export interface CommitContext {
   /** Nobody stops at a failpoint: none is waited for, which would be a turn of the microtasks each. */
   readonly inert: boolean
   readonly limits: Limits
+  readonly waits: LimitedWaits
   /** Why the coordinator must not decide any more; `undefined` while it may. */
   stopped(): UnanimousError | undefined
   /** Stops the coordinator: something happened after which it must not decide any more. */

@@ -234,14 +234,16 @@ export class Transaction implements Enclosing, Enlisting, LiveTransaction {
     this.#onAborted = onAborted
     const { timeoutMs, signal } = this.options
     if (timeoutMs !== Number.POSITIVE_INFINITY) {
-      this.#timer = this.#context.clock.timer(timeoutMs, () =>
+      const { clock, limits, waits } = this.#context
+      const late = (): void =>
         this.abort(
           'DEADLINE_EXCEEDED',
           `the transaction was not decided within ${timeoutMs} ms`,
           undefined,
           'Raise `timeoutMs`, or look for a lock that a statement waits for.',
-        ),
-      )
+        )
+      const isUsual = timeoutMs === limits.timeoutMs
+      this.#timer = isUsual ? waits.deadline.begin(late) : clock.timer(timeoutMs, late)
     }
     if (signal === undefined) return
     const onSignal = (): void =>

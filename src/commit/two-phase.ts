@@ -162,7 +162,7 @@ async function decide(
   const force = context.log.decide(commitRecord(context, tx, prepared))
   let decided: Decision | typeof LATE
   try {
-    decided = await within(context.clock, context.limits.forceMs, force)
+    decided = await context.waits.force.within(force)
   } catch (cause) {
     if (context.log.register(tx.gtrid) === 'open') throw notHandedOver(tx, cause)
     tx.move('in-doubt')
@@ -239,10 +239,9 @@ async function phaseTwo(
   tx.move('committing')
   context.settlements.follow(gtrid, prepared.map(recordOf))
   if (!context.inert) await context.failpoints('commit:before')
-  const { settleMs } = context.limits
-  const deadline = context.clock.monotonic() + settleMs
+  const deadline = context.clock.monotonic() + context.limits.settleMs
   // Own connections go back to their pools before the caller goes on, unless one is stuck.
-  await within(context.clock, settleMs, settleAll(context, tx, prepared))
+  await context.waits.settle.within(settleAll(context, tx, prepared))
   let answers = answersOf(context, gtrid, prepared)
   // A heuristic is told at once. Poisoned: nobody here settles any more.
   while (conclude(answers) === 'unfinished' && context.log.poison === undefined) {

@@ -1,7 +1,7 @@
 /** The parts of an open coordinator, joined: what the live path and recovery share. */
 import { createAmbient } from '../commit/ambient.ts'
 import { Behind } from '../commit/behind.ts'
-import type { CommitContext } from '../commit/context.ts'
+import { type CommitContext, type Limits, limitedWaits } from '../commit/context.ts'
 import { messageOf, UnanimousError } from '../errors.ts'
 import type { Events } from '../events.ts'
 import { noFailpoints } from '../failpoint.ts'
@@ -91,6 +91,12 @@ export function joinParts<P extends Participants>(
     intervalMs: options.recoveryIntervalMs ?? 5_000,
     markerSweepMs: MARKER_SWEEP_MS,
   })
+  const limits: Limits = {
+    timeoutMs: options.timeoutMs ?? 30_000,
+    acquireMs: options.acquireMs ?? 5_000,
+    forceMs: options.forceMs ?? 5_000,
+    settleMs: options.settleMs ?? 5_000,
+  }
   const context: CommitContext = {
     ...shared,
     inert: failpoints === noFailpoints,
@@ -100,12 +106,8 @@ export function joinParts<P extends Participants>(
     seats: new Seats(),
     behind: new Behind(bounds.behind, stop),
     budget: new Budget(bounds.budget, settlements.unsettled, events),
-    limits: {
-      timeoutMs: options.timeoutMs ?? 30_000,
-      acquireMs: options.acquireMs ?? 5_000,
-      forceMs: options.forceMs ?? 5_000,
-      settleMs: options.settleMs ?? 5_000,
-    },
+    limits,
+    waits: limitedWaits(clock, limits),
     stopped: () => state.stopped,
     nudge: (name) => recovery.nudge(name),
   }

@@ -203,7 +203,8 @@ export class LogWriter {
       while (this.#urgent.length > 0 || this.#lazyDue) {
         await new Promise<void>((resolve) => this.#seams.nextTurn(resolve))
         if (this.#poison !== undefined) break
-        await this.#fillBatch()
+        this.#take()
+        if (this.#batch.length === 0 && this.#waiting > 0) await this.#takeBehindRoll()
         if (this.#batch.length === 0) break
         // A spare that failed meanwhile ends the log for this batch as well.
         const poison = this.poison
@@ -231,10 +232,8 @@ export class LogWriter {
     for (const entry of batch) entry.onDurable()
   }
 
-  /** Takes from the queues what goes into one frame; rolls when the active segment is full. */
-  async #fillBatch(): Promise<void> {
-    this.#take()
-    if (this.#batch.length > 0 || this.#waiting === 0) return
+  /** The active segment has no room for what waits. */
+  async #takeBehindRoll(): Promise<void> {
     if (!this.#hasSpare()) {
       this.#askForSpare()
       // Only lazy records may find no room here: hasRoom reserved the space of decisions.

@@ -38,7 +38,7 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '1',
     name: 'commits while the record is still on its way to the disk',
     file: TWO_PHASE,
-    find: '    decided = await within(context.clock, context.limits.forceMs, force)\n',
+    find: '    decided = await context.waits.force.within(force)\n',
     replace: "    decided = 'commit'\n",
   },
   {
@@ -429,7 +429,7 @@ export const MUTANTS: readonly ProtocolMutant[] = [
     rule: '10',
     name: 'a caller waits for a force for ever',
     file: TWO_PHASE,
-    find: 'await within(context.clock, context.limits.forceMs, force)\n',
+    find: 'await context.waits.force.within(force)\n',
     replace: 'await force\n',
   },
   {

@@ -3,7 +3,7 @@ import type { Refusal } from '../../src/adapter.ts'
 import { systemClock } from '../../src/clock.ts'
 import { createAmbient } from '../../src/commit/ambient.ts'
 import { Behind } from '../../src/commit/behind.ts'
-import type { CommitContext, Limits } from '../../src/commit/context.ts'
+import { type CommitContext, type Limits, limitedWaits } from '../../src/commit/context.ts'
 import { checkOptions, type TransactionOptions } from '../../src/commit/options.ts'
 import { Running } from '../../src/commit/run.ts'
 import { TransactionError } from '../../src/errors.ts'
@@ -62,6 +62,7 @@ export function world(ledgerScript: Script = {}, shopScript: Script = {}) {
       return this.failpoints === noFailpoints
     },
     limits: LIMITS,
+    waits: limitedWaits(systemClock, LIMITS),
     stop: (cause) => stopped.push(cause),
     stopped: () => undefined,
     nudge: (name) => nudged.push(name),
