@@ -28,6 +28,13 @@ const broken = (): never => {
 }
 
 describe('something else came first', () => {
+  it('an abort before a step began: nobody waits for the step', async () => {
+    const { tx } = await begin(world())
+    tx.abort('DEADLINE_EXCEEDED', 'too late')
+    const never = new Promise<never>(() => undefined)
+    await expect(tx.unlessAborted(never)).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' })
+  })
+
   it('rule 12: an abort that others put into the register before the record', async () => {
     const w = world()
     let gtrid = ''

@@ -9,6 +9,7 @@ import { type Done, type OnceOptions, recoverOnce, watch } from '../../../src/re
 import { formatGtrid } from '../../../src/xid.ts'
 import { FakeParticipant, gid, type Script, SERVER } from '../../support/fake-participant.ts'
 import { MemoryLog } from '../../support/memory-log.ts'
+import { unawaited } from '../../support/test-log.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
 
 function world(script: Script = {}) {
@@ -196,9 +197,11 @@ describe('recover once', () => {
     const { ledger, shop, log, gtrid, prepare, logCommit, run } = world()
     logCommit(gtrid(1))
     for (const participant of [ledger, shop]) prepare(participant, gtrid(1))
-    log.answered = async () => {
+    log.answered = () => {
       log.poison = new Error('EIO')
-      throw new UnanimousError('LOG_POISONED', 'the log is poisoned')
+      const lost = Promise.reject(new UnanimousError('LOG_POISONED', 'the log is poisoned'))
+      unawaited(lost)
+      return lost
     }
     log.end = () => Promise.reject(new UnanimousError('LOG_POISONED', 'the log is poisoned'))
     await expect(run()).rejects.toMatchObject({ code: 'LOG_POISONED' })
