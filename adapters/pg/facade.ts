@@ -170,6 +170,8 @@ function askFirst(
     return session.client.query(config, values)
   }
   const first = sendFirst(session, config, values, async (cause, begun) => {
+    // As the driver does: from the socket's stack to that of whoever asked.
+    Error.captureStackTrace(cause)
     if (begun) throw cause
     if (isDriverFailure(cause)) throw session.lost === undefined ? cause : host.notBegun(cause)
     // Nothing of the packet took effect, so BEGIN goes ahead: the statement fails, or not, in its block.
@@ -195,8 +197,6 @@ function ask(
   const session = host.session()
   if (session.lost !== undefined) throw host.broken(session.lost)
   const failed = (cause: unknown): never => {
-    // As the driver does: from the socket's stack to that of whoever asked.
-    if (cause instanceof Error) Error.captureStackTrace(cause)
     host.observed.failed(cause, text)
     // A time-out of the driver leaves the statement running, and the next one would queue behind it.
     if (session.lost !== undefined || isDriverFailure(cause)) throw host.broken(cause)

@@ -124,18 +124,23 @@ export function sendFirst(
   if (FirstQuery === undefined) return undefined
   const { opening } = session
   invariant(opening !== undefined, 'a first statement goes with what begins its branch')
-  return new Promise((resolve) => {
-    // Not set on the query afterwards: V8 makes a function that is assigned to a property old at once, and
-    // with it all that it can reach.
-    const query = new FirstQuery(opening, copyOf(config), values, (cause, result) => {
-      if (cause === null || cause === undefined) resolve(result)
-      else resolve(failed(errorOf(cause), query.begun))
-    })
-    // The client asks whatever it is given for it.
-    if (typeof config === 'object' && config !== null && 'query_timeout' in config) {
-      query.query_timeout = config.query_timeout
-    }
-    session.takeOpening()
-    session.submit(query)
+  let resolve: (result: PgResult) => void
+  let reject: (cause: Error) => void
+  const answer = new Promise<Answer>((...settle) => {
+    ;[resolve, reject] = settle
   })
+  // Not set on the query afterwards: V8 makes a function that is assigned to a property old at once, and
+  // with it all that it can reach.
+  const query = new FirstQuery(opening, copyOf(config), values, (cause, result) => {
+    if (cause === null || cause === undefined) resolve(result)
+    else reject(errorOf(cause))
+  })
+  // The client asks whatever it is given for it.
+  if (typeof config === 'object' && config !== null && 'query_timeout' in config) {
+    query.query_timeout = config.query_timeout
+  }
+  session.takeOpening()
+  session.submit(query)
+  // From here, and not from the socket: what is said then belongs to whoever asked.
+  return answer.catch((cause: unknown) => failed(errorOf(cause), query.begun))
 }

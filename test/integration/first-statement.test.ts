@@ -2,8 +2,9 @@
  * What a first statement, which travels with the begin of its branch, once did to those behind it.
  * Each test is named after its cause.
  */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import pg from 'pg'
-import { afterAll, beforeEach, expect, it } from 'vitest'
+import { afterAll, beforeEach, expect, it, vi } from 'vitest'
 import { Patience } from '../../adapters/dialect/patience.ts'
 import { Kept } from '../../adapters/mysql2/kept.ts'
 import { acquire, giveBack } from '../../adapters/mysql2/pool.ts'
@@ -50,6 +51,23 @@ it('the error of a first statement names the line that asked', async () => {
     await refused(asked, { code: 'CALLBACK_FAILED', outcome: 'rolled-back', hint: false })
     expect((heard as Error).stack).toContain('first-statement.test')
   }
+})
+
+it('a first statement that is said again, alone, is still said where it was asked', async () => {
+  const asker = new AsyncLocalStorage<string>()
+  const saidBy: unknown[] = []
+  const client = pg.Client.prototype as unknown as Record<'query', (...args: unknown[]) => unknown>
+  const { query } = client
+  const said = vi.spyOn(client, 'query').mockImplementation(function (this: object, ...args) {
+    if (args[0] === 'selec nope') saidBy.push(asker.getStore())
+    return Reflect.apply(query, this, args)
+  })
+  const asked = coordinator.transaction((tx) =>
+    asker.run('the callback', () => tx.ledger.query('selec nope')),
+  )
+  await expect(asked).rejects.toThrow()
+  said.mockRestore()
+  expect(saidBy).toEqual(['the callback'])
 })
 
 it('a name behind a begin that failed is prepared when it is asked for again', async () => {
