@@ -97,7 +97,7 @@ export function tracedAnswer<T extends Answer>(
   return traced(phase, span, work, tellKind)
 }
 
-/** How long phases took, however they ended. One for each coordinator. */
+/** How long phases took; a vote and a settlement once they were answered. One for each coordinator. */
 export class Phases {
   readonly #clock: Clock
   readonly #durations: { readonly [P in Phase]: Durations } = {

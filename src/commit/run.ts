@@ -155,8 +155,13 @@ export class Running {
 
   #end(how: () => Promise<void>): Promise<void> {
     if (this.#ending === undefined) {
-      this.#ending = how()
+      let follow: (ending: Promise<void>) => void = () => undefined
+      // There before it begins: who aborts, or ends it again, within its first step meets this end.
+      this.#ending = new Promise((resolve) => {
+        follow = resolve
+      })
       if (this.#told !== undefined) this.#ending.then(this.#told.resolve, this.#told.reject)
+      follow(how())
     }
     return this.#ending
   }

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import type { BranchRequest, Refusal } from '../../../src/adapter.ts'
-import { checkOptions } from '../../../src/commit/options.ts'
+import { checkOptions, type TransactionOptions } from '../../../src/commit/options.ts'
 import { Running } from '../../../src/commit/run.ts'
 import { Scope } from '../../../src/commit/scope.ts'
 import { UnanimousError } from '../../../src/errors.ts'
@@ -19,8 +19,8 @@ function at({ context }: World, point: Failpoint, act: () => void | Promise<void
   })
 }
 
-function begin({ context }: World): Promise<Running> {
-  return Running.begin(context, checkOptions({}, new Set(['ledger', 'shop']), 5_000))
+function begin({ context }: World, options: TransactionOptions = {}): Promise<Running> {
+  return Running.begin(context, checkOptions(options, new Set(['ledger', 'shop']), 5_000))
 }
 
 const broken = (): never => {
@@ -192,6 +192,43 @@ describe('the explicit form', () => {
     await expect.poll(count).toBe(1)
     running.follow()
     await expect.poll(count).toBe(2)
+  })
+
+  it.each(['probe', 'vote'] as const)(
+    'ends once when its signal fires within the first step of its commit: the %s',
+    async (verb) => {
+      const w = world()
+      // Once they have been announced nothing is waited for ahead of the votes.
+      await w.run(w.both)
+      const outcomes: string[] = []
+      w.events.on('transaction:ended', ({ outcome }) => outcomes.push(outcome))
+      const controller = new AbortController()
+      const running = await begin(w, { signal: controller.signal })
+      await w.both(running.tx.handles as Parameters<typeof w.both>[0])
+      for (const branch of running.tx.enlisted) {
+        const asked = branch[verb].bind(branch) as () => never
+        branch[verb] = () => {
+          controller.abort()
+          return asked()
+        }
+      }
+      w.trace.length = 0
+      expect((await failure(running.commit())).code).toBe('SIGNAL_ABORTED')
+      await expect.poll(() => running.tx.state).toBe('rolled-back')
+      expect(w.trace.filter((line) => line.endsWith('rollback'))).toHaveLength(2)
+      expect(outcomes).toEqual(['rolled-back'])
+      expect(w.stopped).toEqual([])
+    },
+  )
+
+  it('has one end, also for whoever ends it again as it is told of it', async () => {
+    const w = world()
+    const running = await begin(w)
+    const ends: Promise<void>[] = []
+    w.events.on('transaction:ended', () => ends.push(running.commit()))
+    await running.commit()
+    expect(ends).toHaveLength(1)
+    await Promise.all(ends)
   })
 
   it('does not call rolled back what a roll-back found committed', async () => {
