@@ -63,7 +63,7 @@ export class Lease implements MysqlStatements {
       this.#session.said(opening)
       this.#host.begin().then(
         // The driver's command has a `then` that throws: no promise may be resolved with it.
-        () => void this.#core.query(command),
+        () => void this.#inContext(() => this.#core.query(command)),
         (refused: unknown) => this.#fail(command, refused),
       )
     })

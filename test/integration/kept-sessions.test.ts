@@ -1,11 +1,14 @@
 /**
  * Sessions keep the lock waits of branches while they lie in the pool, and whoever is no branch finds
- * them as they were. `Com_set_option` counts what the session itself was told.
+ * them as they were. `Com_set_option` counts what the session itself was told. And what an earlier
+ * borrower left on a session.
  */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { Connection } from 'mysql2'
 import { createPool, type Pool } from 'mysql2/promise'
 import { Coordinator } from 'unanimous'
 import { mysql } from 'unanimous/mysql2'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { logDirectory, testBank } from '../support/bank.ts'
 
 const db = await testBank({ markers: false })
@@ -147,4 +150,26 @@ it('keeps the limits of two coordinators over one pool apart', async () => {
     expect(await each.inBranch(WAITS)).toEqual(LIMITED)
     expect(await each.outside(WAITS)).toEqual(before)
   }
+})
+
+it('a first statement whose XA START had a transaction in its way is said again where it was asked', async () => {
+  const asker = new AsyncLocalStorage<string>()
+  const said: unknown[] = []
+  const core = Connection.prototype as unknown as Record<'query', (...args: unknown[]) => unknown>
+  const { query } = core
+  const spy = vi.spyOn(core, 'query').mockImplementation(function (this: object, ...args) {
+    const [{ sql }] = args as [{ sql?: unknown }]
+    if (sql === 'select 7 as n') said.push(asker.getStore())
+    return Reflect.apply(query, this, args)
+  })
+  const { own, pool } = await open({ multipleStatements: true })
+  // With autocommit off, what only reads leaves a transaction open.
+  await pool.query('set autocommit = 0')
+  await pool.query('select * from wallet')
+  const [rows] = await own.transaction((tx) =>
+    asker.run('the callback', () => tx.wallets.query('select 7 as n')),
+  )
+  spy.mockRestore()
+  expect(rows).toEqual([{ n: 7 }])
+  expect(said).toEqual(['the callback'])
 })
