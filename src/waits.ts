@@ -87,20 +87,26 @@ export class Waits {
   readonly #look = (): void => {
     this.#timer = undefined
     const now = this.#clock.monotonic()
-    for (let oldest = this.#ring.after; oldest !== this.#ring; oldest = this.#ring.after) {
-      const leftMs = oldest.dueAt - now
-      if (leftMs > 0) {
-        this.#arm(leftMs)
-        return
+    try {
+      for (let oldest = this.#oldest; oldest !== undefined; oldest = this.#oldest) {
+        if (oldest.dueAt > now) return
+        oldest.clear()
+        oldest.late()
       }
-      oldest.clear()
-      oldest.late()
+    } finally {
+      // Whatever one of them threw: the others have their time all the same.
+      const left = this.#oldest
+      if (left !== undefined) this.#arm(Math.max(0, left.dueAt - now))
     }
+  }
+
+  get #oldest(): Wait | undefined {
+    return this.#ring.after === this.#ring ? undefined : this.#ring.after
   }
 
   /** A timer that nobody waits for is left as it is, for those who come, unless it would keep the process. */
   readonly #onLeft = (): void => {
-    if (!this.#holds || this.#ring.after !== this.#ring) return
+    if (!this.#holds || this.#oldest !== undefined) return
     this.#timer?.clear()
     this.#timer = undefined
   }

@@ -38,6 +38,18 @@ describe('waits that are all as long', () => {
     expect(late).toEqual(['second at 200', 'third at 250'])
   })
 
+  it('are over in time although the one before threw', async () => {
+    const { clock, late, waits, begin } = world()
+    waits.begin(() => {
+      throw new Error('not ours')
+    })
+    await clock.advance(10)
+    begin('second')
+    await expect(clock.advance(90)).rejects.toThrow('not ours')
+    await clock.advance(10)
+    expect(late).toEqual(['second at 110'])
+  })
+
   it('leave their timer to those who come, unless it would keep the process', () => {
     const [left, held] = [world(), world({ holds: true })]
     left.begin('one').clear()
