@@ -29,6 +29,8 @@ export function enlistFailed(
   cause: unknown,
   retryable: boolean,
 ): TransactionError {
+  // The pool's connect may have used a coordinator of its own: what became of that is no word about ours.
+  if (cause instanceof TransactionError && cause.gtrid === gtrid) return cause
   const known = cause instanceof UnanimousError ? cause : undefined
   return new TransactionError(
     known?.code ?? 'ENLIST_FAILED',

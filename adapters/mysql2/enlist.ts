@@ -13,7 +13,7 @@ import {
   LATE,
   type ServerIdentity,
   type Settlement,
-  TransactionError,
+  type TransactionError,
   within,
   type Xid,
 } from '../../src/adapter.ts'
@@ -119,7 +119,6 @@ export async function enlist(home: MysqlHome, boundMs: number, branch: Enlistmen
     branch.ready({ xid, id, physical })
   } catch (cause) {
     if (session !== LATE) session.destroy(errorOf(cause))
-    if (cause instanceof TransactionError) throw cause
     throw notEnlisted(home.name, request.gtrid, cause)
   }
 }

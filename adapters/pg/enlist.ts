@@ -12,7 +12,7 @@ import {
   LATE,
   type ServerIdentity,
   type Settlement,
-  TransactionError,
+  type TransactionError,
   within,
   type Xid,
 } from '../../src/adapter.ts'
@@ -133,7 +133,7 @@ export async function enlist(
     }
   } catch (cause) {
     if (session !== LATE) session.destroy(errorOf(cause))
-    throw cause instanceof TransactionError ? cause : notEnlisted(home.name, request.gtrid, cause)
+    throw notEnlisted(home.name, request.gtrid, cause)
   }
 }
 

@@ -2,8 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import { COMES_BACK as MYSQL } from '../../../adapters/dialect/mysql-errors.ts'
 import { COMES_BACK as POSTGRES } from '../../../adapters/dialect/postgres-errors.ts'
-import { isOutOfReach } from '../../../adapters/dialect/reach.ts'
-import { UnanimousError } from '../../../src/adapter.ts'
+import { enlistFailed, isOutOfReach } from '../../../adapters/dialect/reach.ts'
+import { TransactionError, UnanimousError } from '../../../src/adapter.ts'
 
 const codes = [...POSTGRES, ...MYSQL]
 
@@ -38,4 +38,13 @@ describe('isOutOfReach', () => {
   ])('not %s', (_, cause) => {
     expect(isOutOfReach(cause, codes)).toBe(false)
   })
+})
+
+it('an enlistment that failed speaks of its own transaction, whatever became of another', () => {
+  const [own, other] = ['own', 'other'].map(
+    (gtrid) => new TransactionError('DECISION_IN_DOUBT', 'late', { outcome: 'in-doubt', gtrid }),
+  )
+  expect(enlistFailed('shop', 'own', own, false)).toBe(own)
+  const told = enlistFailed('shop', 'own', other, false)
+  expect(told).toMatchObject({ gtrid: 'own', outcome: 'rolled-back', cause: other })
 })
