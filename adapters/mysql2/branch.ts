@@ -287,7 +287,7 @@ export class MysqlBranch implements Branch<MysqlHandle>, GateHost, FacadeHost, E
     return said.then(
       () => {
         if (!decides) return this.#askFrom(at + 1, session, packets)
-        if (restores) session.owes(undefined)
+        if (restores) session.restored()
         return this.#state === 'voting' ? { kind: 'done' } : { kind: 'lost', cause: session.lost }
       },
       (cause: unknown) => this.#failed(cause, decides, texts.length < statements.length),

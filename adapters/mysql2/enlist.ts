@@ -129,11 +129,9 @@ function openWith(
   { limit, flavour, threadId }: Physical,
   statements: readonly string[],
 ): void {
+  session.opens(statements, flavour)
   // Behind a proxy the session may be another one the next time.
-  if (limit !== undefined) session.owes(limit.restore, threadId !== undefined && kept.admitsNext())
-  const travels = session.merges || flavour === 'MariaDB'
-  const isLimited = limit === undefined || (session.isLimited && !travels)
-  session.opens(isLimited ? statements : [limit.set, ...statements], flavour)
+  if (limit !== undefined) session.limits(limit, threadId !== undefined && kept.admitsNext())
 }
 
 export function giveBack({ clock }: MysqlHome, session: Session, physical?: Physical): void {

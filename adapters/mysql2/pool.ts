@@ -56,8 +56,6 @@ const MAY_CHANGE_WAITS = /lock_wait_timeout|\bcall\b|\bexecute\b/i
 export class Session {
   /** Beneath the promises, which take the stack of every statement down. */
   readonly connection: MysqlPoolCore
-  /** Whether it came with the limits of a branch: see kept.ts. */
-  readonly isLimited: boolean
   readonly #patience: Patience
   readonly #kept: Kept
   #lost: Error | undefined
@@ -65,7 +63,10 @@ export class Session {
   #seat: Seat | undefined
   #isDone: (() => Promise<boolean>) | undefined
   #owed: string | undefined
+  /** It may go back with the limits that the branch has: see kept.ts. */
   #keeps: boolean
+  /** It came with the limits of a branch. */
+  readonly #cameLimited: boolean
   #opening: readonly string[] | undefined
   #flavour: sql.Flavour | undefined
   readonly #onEnd = (cause?: Error): void => {
@@ -76,7 +77,7 @@ export class Session {
     this.connection = connection
     this.#owed = kept.took(connection)
     this.#keeps = this.#owed !== undefined
-    this.isLimited = this.#keeps
+    this.#cameLimited = this.#keeps
     this.#patience = patience
     this.#kept = kept
     connection.on('error', this.#onEnd)
@@ -98,24 +99,34 @@ export class Session {
    * the pool has `multipleStatements`: 0.1 to 0.2 ms on a local socket.
    */
   inFewestTrips(statements: readonly string[]): readonly string[] {
-    if (statements.length === 1) return statements
-    if (this.merges) return [statements.join('; ')]
-    return this.#flavour === 'MariaDB' ? [sql.block(statements)] : statements
+    if (statements.length === 1 || !this.#isOneTrip) return statements
+    return [this.merges ? statements.join('; ') : sql.block(statements)]
+  }
+
+  get #isOneTrip(): boolean {
+    return this.merges || this.#flavour === 'MariaDB'
   }
 
   /**
-   * Sets what gives the session back as it came; `undefined` once it was said.
+   * Limits its waits with what was set to open it; where they are there already, only if that is no trip.
    *
-   * @param keeps - it may go back with the limits that the branch has
+   * @param keeps - it may go back with them
    */
-  owes(restore: string | undefined, keeps = false): void {
+  limits({ set, restore }: sql.WaitLimit, keeps: boolean): void {
     this.#owed = restore
     this.#keeps = keeps
+    if (this.#isOneTrip || !this.#cameLimited) this.#opening = [set, ...(this.#opening ?? [])]
   }
 
-  /** A statement of the application may change the limits: they are not left to the next branch. */
+  /** A statement of the application may change the limits: they are not left to a branch that would not say them. */
   runs(text: unknown): void {
-    if (this.#keeps && typeof text === 'string' && MAY_CHANGE_WAITS.test(text)) this.#keeps = false
+    if (!this.#keeps || this.#isOneTrip || typeof text !== 'string') return
+    this.#keeps = !MAY_CHANGE_WAITS.test(text)
+  }
+
+  /** It has the waits that it came with. */
+  restored(): void {
+    this.#owed = undefined
   }
 
   /**
@@ -124,7 +135,7 @@ export class Session {
    */
   packets(ours: readonly string[]): Packets {
     const owed = this.#keeps ? undefined : this.#owed
-    const restores = owed !== undefined && this.inFewestTrips(['', '']).length === 1
+    const restores = owed !== undefined && this.#isOneTrip
     const statements = restores ? [...ours.slice(0, -1), owed, ...ours.slice(-1)] : ours
     return { texts: this.inFewestTrips(statements), statements, restores }
   }
@@ -202,7 +213,7 @@ export class Session {
 
   /** Not before its limits were said: with the opening. */
   #keep(restore: string): boolean {
-    if (!this.#keeps || (this.#opening !== undefined && !this.isLimited)) return false
+    if (!this.#keeps || (this.#opening !== undefined && !this.#cameLimited)) return false
     return this.#kept.keep(this.connection, restore)
   }
 
