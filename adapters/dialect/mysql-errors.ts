@@ -28,6 +28,8 @@ export const COMES_BACK: readonly number[] = [1040, 1203, 1053]
 export const PACKET_TOO_LARGE = 1153
 export const DUPLICATE_KEY = 1062
 export const NO_TABLE = 1146
+/** The server logs statements, which it cannot at READ COMMITTED. */
+export const STATEMENTS_ONLY = 1665
 /** A privilege on the server is missing; on a table. */
 export const NEEDS_PRIVILEGE = 1227
 export const TABLE_DENIED = 1142

@@ -231,6 +231,11 @@ export function readMarker(xid: Xid, schema: string): string {
   WHERE gtrid = ${literal(xid.gtrid)} AND bqual = ${literal(xid.bqual)} LOCK IN SHARE MODE`
 }
 
+/** For the next statement alone. */
+export function atIsolation(level: 'READ COMMITTED' | 'REPEATABLE READ'): string {
+  return `SET TRANSACTION ISOLATION LEVEL ${level}`
+}
+
 export function deleteMarkers(gtrids: readonly string[], schema: string): string {
   return `DELETE FROM ${table(schema)} WHERE gtrid IN (${gtrids.map(literal).join(', ')})`
 }

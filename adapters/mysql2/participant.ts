@@ -55,7 +55,7 @@ import { glanceAtMysql, lookAtMysql, type MysqlLearned } from './look.ts'
 import { giveBack, type Session } from './pool.ts'
 import { identify, identityIn, isListed, lifeOf, list, prove, proveOnePhase } from './prove.ts'
 import { type Settler, type Step, settleFrom, type Who, whoIs } from './settle.ts'
-import { announce, announced, markersOf, naming, sessions } from './witness.ts'
+import { announce, announced, deleteMarkers, markersOf, naming, sessions } from './witness.ts'
 
 export interface MysqlSettings {
   readonly markerSchema: string | undefined
@@ -236,7 +236,7 @@ export class MysqlParticipant<P extends MysqlPool = MysqlPool>
     if (schema === undefined) return
     for (let at = 0; at < gtrids.length; at += COLLECT_AT_ONCE) {
       const some = gtrids.slice(at, at + COLLECT_AT_ONCE)
-      await this.#ask((own) => own.run(sql.deleteMarkers(some, schema)))
+      await this.#ask((own) => deleteMarkers(own, some, schema))
     }
   }
 
