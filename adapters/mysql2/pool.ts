@@ -108,19 +108,19 @@ export class Session {
   }
 
   /**
-   * Limits its waits with what was set to open it; where they are there already, only if that is no trip.
+   * Limits its waits with what was set to open it, unless it came with the limits.
    *
    * @param keeps - it may go back with them
    */
   limits({ set, restore }: sql.WaitLimit, keeps: boolean): void {
     this.#owed = restore
     this.#keeps = keeps
-    if (this.#isOneTrip || !this.#cameLimited) this.#opening = [set, ...(this.#opening ?? [])]
+    if (!this.#cameLimited) this.#opening = [set, ...(this.#opening ?? [])]
   }
 
-  /** A statement of the application may change the limits: they are not left to a branch that would not say them. */
+  /** A statement of the application may change the limits: they are not left to the next branch, which would not say them. */
   runs(text: unknown): void {
-    if (!this.#keeps || this.#isOneTrip || typeof text !== 'string') return
+    if (!this.#keeps || typeof text !== 'string') return
     this.#keeps = !MAY_CHANGE_WAITS.test(text)
   }
 
