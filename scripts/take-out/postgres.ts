@@ -55,8 +55,8 @@ export const POSTGRES_TAKE_OUTS: readonly TakeOut[] = [
         'T8',
         'the question in the vote packet',
         PG_SQL,
-        `CASE WHEN \${SETTING} = `,
-        `CASE WHEN \${id} = `,
+        `coalesce(\${SETTING}, '')`,
+        `coalesce(\${id}, '')`,
         'T8: the vote catches a branch',
       ],
       [
