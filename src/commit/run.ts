@@ -136,7 +136,8 @@ export class Running {
     const { tx } = this
     const context = this.#context
     try {
-      if (!context.inert) await context.failpoints('begin:done')
+      // Always a turn of its own: a stack that is taken in `work` then shows who called, where ours would fill it.
+      await (context.inert ? undefined : context.failpoints('begin:done'))
       tx.refuseEnded()
       const { scope, handles } = tx
       // Within the context: what `work` answers may begin only when it is waited for, as queries of knex do.

@@ -4,7 +4,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import pg from 'pg'
-import { afterAll, beforeEach, expect, it, vi } from 'vitest'
+import { afterAll, beforeEach, expect, it, onTestFinished, vi } from 'vitest'
 import { Patience } from '../../adapters/dialect/patience.ts'
 import { Kept } from '../../adapters/mysql2/kept.ts'
 import { acquire, giveBack } from '../../adapters/mysql2/pool.ts'
@@ -51,6 +51,23 @@ it('the error of a first statement names the line that asked', async () => {
     await refused(asked, { code: 'CALLBACK_FAILED', outcome: 'rolled-back', hint: false })
     expect((heard as Error).stack).toContain('first-statement.test')
   }
+})
+
+it('the error of a first statement names who asked for the transaction, which frames of ours crowded out', async () => {
+  // That of Node.js; the runner of these tests has another one.
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = 10
+  onTestFinished(() => {
+    Error.stackTraceLimit = stackTraceLimit
+  })
+  const heard: unknown[] = []
+  const hear = (cause: unknown) => heard.push(cause)
+  await (async function whoAsked() {
+    await coordinator.transaction((tx) => tx.ledger.query('select nope')).catch(hear)
+    await coordinator.transaction((tx) => tx.shop.query('select nope')).catch(hear)
+  })()
+  const stack = expect.stringContaining('whoAsked')
+  expect(heard).toMatchObject([{ cause: { stack } }, { cause: { stack } }])
 })
 
 it('a first statement that is said again, alone, is still said where it was asked', async () => {
