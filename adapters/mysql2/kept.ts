@@ -2,8 +2,9 @@
  * Sessions that stay as branches need them. To limit a session's lock waits, and to give it back its own,
  * are two statements a branch, and on MySQL, where the pool takes no several in one packet, two trips; in
  * one packet they still cost MySQL a tenth of the transfers. So a session keeps its limits while it lies in
- * the pool, and has its own waits again ahead of what the next borrower says, unless that is a branch.
- * What may have changed them is looked for in the application's texts (`Session.runs`).
+ * the pool, and has its own waits again ahead of what the next borrower says, unless that is a branch. On
+ * MySQL that branch does not say them again; what may have changed them is looked for in the application's
+ * texts (`Session.runs`).
  *
  *   - A pool tells of everybody who takes a free connection, before they have it. What it hands to those in
  *     its queue it does not tell of: while somebody is there, nothing is kept.

@@ -77,7 +77,7 @@ function givenQueryOf(Query: QueryClass<Answer>): GivenQueryClass {
 
     override handleDataRow(message: { readonly fields?: readonly unknown[] }): void {
       if (this.#isGiven) super.handleDataRow(message)
-      // Undescribed, and so as the server spells it: the one column of what looks whether the block is ours.
+      // Undescribed, and so as the server spells it: the first column of what looks whether the block is ours.
       else this.#rows.push({ xid8: message.fields?.[0] })
     }
 
