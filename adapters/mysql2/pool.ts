@@ -112,21 +112,27 @@ export class Session {
   }
 
   /**
-   * Limits its waits with what was set to open it. On MySQL not if it came with the limits: to set them costs a
-   * trip, or in one packet a tenth of the transfers. On MariaDB it is no trip, and hardly slower.
+   * Whether each branch says its limits, also if the session came with them. On MySQL that costs a trip, or in one
+   * packet a tenth of the transfers; on MariaDB it is no trip, and hardly slower.
+   */
+  get #saysEach(): boolean {
+    return this.#flavour === 'MariaDB'
+  }
+
+  /**
+   * Limits its waits with what was set to open it.
    *
    * @param keeps - it may go back with them
    */
   limits({ set, restore }: sql.WaitLimit, keeps: boolean): void {
     this.#owed = restore
     this.#keeps = keeps
-    if (this.#flavour === 'MariaDB' || !this.#cameLimited)
-      this.#opening = [set, ...(this.#opening ?? [])]
+    if (this.#saysEach || !this.#cameLimited) this.#opening = [set, ...(this.#opening ?? [])]
   }
 
   /** A statement of the application may change the limits: they are not left to the next branch, which would not say them. */
   runs(text: unknown): void {
-    if (!this.#keeps || this.#flavour === 'MariaDB') return
+    if (!this.#keeps || this.#saysEach) return
     const { queryFormat } = this.connection.config
     this.#keeps =
       typeof text === 'string' && queryFormat === undefined && !MAY_CHANGE_WAITS.test(text)
