@@ -6,7 +6,7 @@
  * If XA START fails, the server does not run what comes behind it. A command of ours is sent, and the
  * application's hears the answers that are its own.
  */
-import { asMysqlError } from '../dialect/mysql-errors.ts'
+import { asMysqlError, PACKET_TOO_LARGE } from '../dialect/mysql-errors.ts'
 import type { MysqlCommand, MysqlDone } from './driver-types.ts'
 import type { Session } from './pool.ts'
 import { type DriverQuery, formatted } from './query-class.ts'
@@ -41,8 +41,12 @@ export function sendFirst(
   const Query = own.constructor as new (options: object, done: MysqlDone) => FirstQuery
   const carrier = new Query(own._queryOptions, (cause, rows, fields) => {
     if (cause !== null && cause !== undefined) {
-      if (answers < count) return notBegun(cause)
-      if (asMysqlError(cause) !== undefined) Object.assign(cause, { sql })
+      const error = asMysqlError(cause)
+      const isRead = error?.errno !== PACKET_TOO_LARGE
+      if (answers < count && isRead) return notBegun(cause)
+      // The statement's own answer; no branch was begun, and nothing more may be said.
+      if (answers < count) session.destroy(new Error('a packet was not read', { cause }))
+      if (error !== undefined) Object.assign(cause, { sql })
       own.onResult?.(cause)
       own.emit('end')
     } else if (answers > count) {

@@ -3,7 +3,10 @@
  * Each test is named after its cause.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { createPool, type RowDataPacket } from 'mysql2/promise'
 import pg from 'pg'
+import { Coordinator } from 'unanimous'
+import { mysql } from 'unanimous/mysql2'
 import { afterAll, beforeEach, expect, it, onTestFinished, vi } from 'vitest'
 import { Patience } from '../../adapters/dialect/patience.ts'
 import { Kept } from '../../adapters/mysql2/kept.ts'
@@ -12,9 +15,12 @@ import { sendFirst } from '../../adapters/pg/first.ts'
 import { Session } from '../../adapters/pg/pool.ts'
 import { LATE, systemClock } from '../../src/adapter.ts'
 import { openWorld } from '../support/ambient-world.ts'
+import { logDirectory } from '../support/bank.ts'
+import { testDatabases } from '../support/databases.ts'
 import { refused } from '../support/refused.ts'
 
 const world = await openWorld()
+const databases = await testDatabases()
 const { coordinator, plain } = world
 const patience = new Patience(systemClock, 10_000)
 afterAll(() => world.close())
@@ -39,6 +45,37 @@ it('a first statement has the time-out of its own, and its error', async () => {
     await expect(tx.ledger.query(slow)).rejects.toThrow(/^Query read timeout$/)
   })
   await refused(asked, { code: 'CONNECTION_LOST', outcome: 'rolled-back', hint: false })
+})
+
+it('a first statement that is more than the server takes is told as such, and not as a begin that failed', async () => {
+  const pool = createPool({ uri: databases.mysql.url, multipleStatements: true })
+  const [[own]] = await pool.query<RowDataPacket[]>('select @@max_allowed_packet as n')
+  await pool.query('create table item (id integer primary key, v longtext)')
+  await pool.query('set global max_allowed_packet = 1024')
+  onTestFinished(async () => {
+    await pool.query('set global max_allowed_packet = ?', [Number(own?.['n'])])
+    await pool.end()
+  })
+  const large = createPool({ uri: databases.mysql.url, multipleStatements: true })
+  const opened = await Coordinator.open({
+    log: await logDirectory(),
+    participants: { shop: mysql(large) },
+  })
+  for (const before of [[], ['select 1']]) {
+    const heard: unknown[] = []
+    const asked = opened.transaction(async ({ shop }) => {
+      for (const text of before) await shop.query(text)
+      const insert = (v: string) => shop.query('insert into item values (1, ?)', [v])
+      for (const v of ['x'.repeat(40_000), 'x'])
+        await insert(v).catch((one: unknown) => heard.push(one))
+    })
+    const because = { code: 'CONNECTION_LOST', outcome: 'rolled-back', hint: false } as const
+    await refused(asked, because)
+    expect(heard).toMatchObject([{ errno: 1153 }, {}])
+  }
+  expect((await pool.query('select id from item'))[0]).toEqual([])
+  await opened.close()
+  await large.end()
 })
 
 it('the error of a first statement names the line that asked', async () => {
@@ -139,10 +176,10 @@ it('a begin that was said already is not passed over in silence: what follows wo
   const seat = { taken: () => undefined, left: () => undefined, onceHeld: () => undefined }
   const kept = new Kept(plain.shop, giveBack)
   const lender = { pool: plain.shop, clock: systemClock, patience, kept }
-  const mysql = await acquire(lender, 10_000, seat)
-  if (mysql === LATE) throw new Error('no connection came')
-  mysql.opens(['BEGIN'], 'MySQL')
-  await mysql.begin()
-  await expect(mysql.begin()).rejects.toThrow('said once')
-  mysql.destroy(new Error('the test has ended'))
+  const shop = await acquire(lender, 10_000, seat)
+  if (shop === LATE) throw new Error('no connection came')
+  shop.opens(['BEGIN'], 'MySQL')
+  await shop.begin()
+  await expect(shop.begin()).rejects.toThrow('said once')
+  shop.destroy(new Error('the test has ended'))
 })
