@@ -10,7 +10,6 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
-import { countsLine } from '../test/support/reporter.ts'
 import { mustRun } from './run-command.ts'
 import { runSuite } from './run-suite.ts'
 import { ROOT, readRepository } from './source-tree.ts'
@@ -55,10 +54,10 @@ try {
   const quiet = ['--ignore-scripts', '--no-audit', '--no-fund']
   await mustRun('npm', ['ci', ...quiet], { cwd: folder })
   await mustRun('npm', ['install', '--no-save', ...quiet, ...peers], { cwd: folder })
+  // It says its own counts, as the last line.
   const counts = await runSuite(process.execPath, asked.length > 0 ? asked : DEFAULT, {
     cwd: folder,
   })
-  console.log(countsLine(counts))
   if (counts.failed > 0 || counts.passed === 0) process.exitCode = 1
 } finally {
   await rm(folder, { recursive: true, force: true })
