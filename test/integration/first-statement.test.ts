@@ -7,6 +7,7 @@ import { createPool, type RowDataPacket } from 'mysql2/promise'
 import pg from 'pg'
 import { Coordinator } from 'unanimous'
 import { mysql } from 'unanimous/mysql2'
+import { postgres } from 'unanimous/pg'
 import { afterAll, beforeEach, expect, it, onTestFinished, vi } from 'vitest'
 import { Patience } from '../../adapters/dialect/patience.ts'
 import { Kept } from '../../adapters/mysql2/kept.ts'
@@ -141,6 +142,29 @@ it('a name behind a begin that failed is prepared when it is asked for again', a
   session.release()
 })
 
+it('a name without its text is what the driver makes of it outside: what it was given for, or nothing', async () => {
+  const once = new pg.Pool({ ...plain.ledger.options, max: 1 })
+  const opened = await Coordinator.open({
+    log: await logDirectory(),
+    participants: { ledger: postgres(once) },
+  })
+  await once.query({ name: 'known', text: 'select $1::int as n', values: [1] })
+  for (const values of [[2], ['x'], [3]]) {
+    const named = { name: 'known', values } as unknown as pg.QueryConfig
+    const asked = opened.transaction((tx) => tx.ledger.query<{ n: number }>(named))
+    if (values[0] === 'x') await expect(asked).rejects.toMatchObject({ cause: { code: '22P02' } })
+    else expect((await asked).rows).toEqual([{ n: values[0] }])
+  }
+  const unknown = { name: 'unknown' } as pg.QueryConfig
+  const inside = await opened.transaction((tx) => tx.ledger.query(unknown))
+  const client = await plain.ledger.connect()
+  const outside = await client.query(unknown)
+  client.release()
+  expect([inside.rows, inside.command]).toEqual([outside.rows, outside.command])
+  await opened.close()
+  await once.end()
+})
+
 it('a statement that is given again was not left with a callback of ours, which pg < 8.23 writes into it', async () => {
   const { Query } = pg as unknown as { Query: new (...given: readonly unknown[]) => object }
   class WritingQuery extends Query {
@@ -168,11 +192,11 @@ it('a statement that is given again was not left with a callback of ours, which 
 })
 
 it('a begin that was said already is not passed over in silence: what follows would commit alone', async () => {
-  const postgres = new Session(await plain.ledger.connect(), patience)
-  postgres.opens(['BEGIN'])
-  await postgres.begin()
-  await expect(postgres.begin()).rejects.toThrow('said once')
-  postgres.destroy(new Error('the test has ended'))
+  const ledger = new Session(await plain.ledger.connect(), patience)
+  ledger.opens(['BEGIN'])
+  await ledger.begin()
+  await expect(ledger.begin()).rejects.toThrow('said once')
+  ledger.destroy(new Error('the test has ended'))
   const seat = { taken: () => undefined, left: () => undefined, onceHeld: () => undefined }
   const kept = new Kept(plain.shop, giveBack)
   const lender = { pool: plain.shop, clock: systemClock, patience, kept }
