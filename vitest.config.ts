@@ -1,6 +1,6 @@
 /**
  * Two projects: `unit` runs anywhere and starts no server; `servers` shares one PostgreSQL and one
- * MySQL or MariaDB per run (test/support/shared-servers.ts).
+ * MySQL or MariaDB per worker (test/support/shared-servers.ts).
  */
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
@@ -29,6 +29,8 @@ export default defineConfig({
     ],
   },
   test: {
+    // Much of a test is waiting for deadlines and servers, also on a machine with two processors.
+    maxWorkers: 2,
     reporters: ['default', source('test/support/reporter.ts')],
     // What comes is waited for as long as a busy machine may take; Vitest gives up after a second.
     expect: { poll: { timeout: 20_000 } },
@@ -48,8 +50,9 @@ export default defineConfig({
           name: 'servers',
           include: folders('contract', 'integration', 'crash', 'docs'),
           globalSetup: source('test/support/shared-servers.ts'),
-          // Killing and recovering real servers takes seconds; a first start may initialise data.
-          testTimeout: 60_000,
+          // Killing and recovering real servers takes seconds, beside another file and on a busy machine
+          // minutes; a first start may initialise data.
+          testTimeout: 120_000,
           hookTimeout: 120_000,
         },
       },

@@ -13,9 +13,9 @@ import { Coordinator } from 'unanimous'
 import { systemClock } from 'unanimous/adapter'
 import { mysql } from 'unanimous/mysql2'
 import { postgres } from 'unanimous/pg'
-import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { logDirectory } from '../support/bank.ts'
-import { testDatabases } from '../support/databases.ts'
+import { sharedServers, testDatabases } from '../support/databases.ts'
 import { createDatabase, type Server, startMysqlFamily } from '../support/servers/index.ts'
 import { mysqlSession } from './mysql-harness.ts'
 import { pgSession } from './pg-harness.ts'
@@ -26,7 +26,7 @@ const GTRID_LENGTH = 34
 const ALL = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
 
 const { postgres: ledger } = await testDatabases()
-const { flavour, version } = inject('mysql')
+const { flavour, version } = sharedServers().mysql
 let server: Server
 let shopUrl = ''
 

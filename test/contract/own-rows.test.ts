@@ -10,18 +10,18 @@ import { Client, Pool } from 'pg'
 import { Coordinator } from 'unanimous'
 import { mysql } from 'unanimous/mysql2'
 import { postgres } from 'unanimous/pg'
-import { afterAll, beforeEach, describe, inject, test } from 'vitest'
+import { afterAll, beforeEach, describe, test } from 'vitest'
 import { branchOf, eventually } from '../../adapters/contract/harness.ts'
 import { contract, evidenceOf, INSERT, ids, listed, xidOf } from '../../adapters/contract/stage.ts'
 import { logDirectory } from '../support/bank.ts'
-import { testDatabases } from '../support/databases.ts'
+import { sharedServers, testDatabases } from '../support/databases.ts'
 import { createDatabase, startPostgres } from '../support/servers/index.ts'
 import { startPgBouncer } from '../support/servers/pgbouncer.ts'
 import { mysqlSession } from './mysql-harness.ts'
 import { pgHarness, pgSession } from './pg-harness.ts'
 
 const { postgres: ledger, mysql: shop } = await testDatabases()
-const { version } = inject('postgres')
+const { version } = sharedServers().postgres
 const isMariadb = shop.flavour === 'mariadb'
 
 describe(`traps on PostgreSQL ${version}, behind PgBouncer`, async () => {

@@ -8,9 +8,10 @@ import { Pool } from 'pg'
 import { type BranchEvidence, systemClock, type Xid } from 'unanimous/adapter'
 import { mysql } from 'unanimous/mysql2'
 import { postgres } from 'unanimous/pg'
-import { afterAll, beforeAll, describe, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, test } from 'vitest'
 import { branchOf, pause, requestOf, sealed } from '../../adapters/contract/harness.ts'
 import { contract, evidenceOf, INSERT, ids, listed, xidOf } from '../../adapters/contract/stage.ts'
+import { sharedServers } from '../support/databases.ts'
 import {
   createDatabase,
   type Server,
@@ -21,7 +22,7 @@ import { takeLongToEnd } from './mysql-departures.ts'
 import { mysqlHarness, mysqlSession } from './mysql-harness.ts'
 import { pgHarness, pgSession } from './pg-harness.ts'
 
-const shared = { postgres: inject('postgres'), mysql: inject('mysql') }
+const shared = sharedServers()
 const isMariadb = shared.mysql.flavour === 'mariadb'
 
 describe(`traps on PostgreSQL ${shared.postgres.version}, as it ships`, () => {

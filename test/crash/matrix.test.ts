@@ -2,7 +2,8 @@
  * A spread of the crash matrix (README.md beside this file) on servers of its own, of the run's
  * versions, which it kills and stops. All cases run before the first of them reports.
  */
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { sharedServers } from '../support/databases.ts'
 import { type Server, startMysqlFamily, startPostgres } from '../support/servers/index.ts'
 import { runMatrix } from './matrix.ts'
 import { spread } from './spread.ts'
@@ -12,7 +13,7 @@ const CASES = spread(allCases(), 100)
 /** A case takes about a second; a loaded machine may take ten times as long. */
 const LIMIT_MS = 15 * 60_000
 
-const [postgres, mysql] = [inject('postgres'), inject('mysql')]
+const { postgres, mysql } = sharedServers()
 const { flavour } = mysql
 const servers: Server[] = []
 const failures = new Map<string, string>()

@@ -3,10 +3,11 @@
  * is what the gate refuses, for thousands of texts made of the pieces on which they differ.
  */
 import fc from 'fast-check'
-import { describe, expect, inject, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { controlOf } from '../../adapters/dialect/control.ts'
 import { mysqlSession } from '../contract/mysql-harness.ts'
 import { pgSession } from '../contract/pg-harness.ts'
+import { sharedServers } from '../support/databases.ts'
 
 const PIECES = ['/*', '*/', '/', '*', '--', '-', '#', ' ', '\t', '\f', '\n', '\r', ';', "'", 'x']
 /** What a server older than the number skips, all servers of the matrix run: but not what is newer. */
@@ -25,7 +26,7 @@ function sample(pieces: readonly string[]): readonly string[] {
 
 describe('transaction control is found where the server finds it', () => {
   it('PostgreSQL', async () => {
-    const session = await pgSession(inject('postgres').url)
+    const session = await pgSession(sharedServers().postgres.url)
     const wrong: string[] = []
     let ended = 0
     for (const text of sample([...PIECES, ...RUN])) {
@@ -45,7 +46,7 @@ describe('transaction control is found where the server finds it', () => {
   })
 
   it('MySQL and MariaDB', async () => {
-    const session = await mysqlSession(inject('mysql').url)
+    const session = await mysqlSession(sharedServers().mysql.url)
     await session.run("XA START 'here'")
     const wrong: string[] = []
     let refused = 0

@@ -10,15 +10,16 @@ import { Coordinator } from 'unanimous'
 import { type BranchRequest, type ParticipantWarning, systemClock } from 'unanimous/adapter'
 import { mysql } from 'unanimous/mysql2'
 import { type PostgresOptions, postgres } from 'unanimous/pg'
-import { afterAll, afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { mysqlSession } from '../contract/mysql-harness.ts'
 import { pgSession } from '../contract/pg-harness.ts'
 import { cliProject } from '../support/cli-project.ts'
+import { sharedServers } from '../support/databases.ts'
 import { createDatabase, startMysqlFamily, startPostgres } from '../support/servers/index.ts'
 import { startPgBouncer } from '../support/servers/pgbouncer.ts'
 
-const shared = { postgres: inject('postgres'), mysql: inject('mysql') }
+const shared = sharedServers()
 const isMariadb = shared.mysql.flavour === 'mariadb'
 const quiet = (): void => undefined
 

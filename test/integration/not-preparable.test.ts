@@ -1,7 +1,8 @@
 /** What does not work in a branch is refused by name, with the server's reason. */
 import type { TransactionErrorCode } from 'unanimous'
-import { afterAll, beforeEach, describe, expect, inject, it } from 'vitest'
+import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { openWorld } from '../support/ambient-world.ts'
+import { sharedServers } from '../support/databases.ts'
 import { refused } from '../support/refused.ts'
 
 const world = await openWorld()
@@ -80,7 +81,7 @@ describe('MySQL and MariaDB', () => {
       await connection.query('insert into passing values (1)')
       connection.release()
     }
-    if (inject('mysql').flavour === 'mysql') {
+    if (sharedServers().mysql.flavour === 'mysql') {
       await refused(coordinator.transaction(work), { code: 'NOT_PREPARABLE', hint: false })
       expect(await world.ids()).toEqual([[], []])
       return

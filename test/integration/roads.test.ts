@@ -11,10 +11,10 @@ import { Coordinator } from 'unanimous'
 import { type BranchRequest, systemClock } from 'unanimous/adapter'
 import { mysql } from 'unanimous/mysql2'
 import { type PostgresOptions, postgres } from 'unanimous/pg'
-import { afterAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
 import { logDirectory } from '../support/bank.ts'
 import { makeCertificate } from '../support/certificate.ts'
-import { testDatabases } from '../support/databases.ts'
+import { sharedServers, testDatabases } from '../support/databases.ts'
 import { serverAccount } from '../support/servers/account.ts'
 import {
   createDatabase,
@@ -24,7 +24,7 @@ import {
 } from '../support/servers/index.ts'
 import { BOUNCER_POOL_SIZE, startPgBouncer } from '../support/servers/pgbouncer.ts'
 
-const shared = { postgres: inject('postgres'), mysql: inject('mysql') }
+const shared = sharedServers()
 const quiet = (): void => undefined
 const SETTINGS = ['max_prepared_transactions=50', 'max_connections=100']
 

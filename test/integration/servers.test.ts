@@ -10,7 +10,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { RowDataPacket } from 'mysql2/promise'
 import { createConnection } from 'mysql2/promise'
 import { Client } from 'pg'
-import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { sharedServers } from '../support/databases.ts'
 import type { Server } from '../support/servers/index.ts'
 import { createDatabase, startMysqlFamily, startPostgres } from '../support/servers/index.ts'
 import {
@@ -184,8 +185,8 @@ describe('wishes', () => {
 
   test('the shared servers of a run are those that its environment asks for', () => {
     const { UNANIMOUS_TEST_POSTGRES: version, UNANIMOUS_TEST_MYSQL: family } = process.env
-    if (version) expect(`${inject('postgres').version}.`).toContain(`${version}.`)
-    if (family) expect(inject('mysql').flavour).toBe(family.split(':')[0])
+    if (version) expect(`${sharedServers().postgres.version}.`).toContain(`${version}.`)
+    if (family) expect(sharedServers().mysql.flavour).toBe(family.split(':')[0])
   })
 })
 

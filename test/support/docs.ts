@@ -37,7 +37,7 @@ export interface Page {
 }
 
 const FENCE = /^```(\w+)(?: (\S+))?\n([\s\S]*?)^```$/gm
-const LIMIT_MS = 45_000
+const LIMIT_MS = 110_000
 /** As a careful user's; that a block's results are used elsewhere, if at all, is the page's affair. */
 const COMPILER = {
   extends: '../tsconfig.json',

@@ -1,6 +1,7 @@
 /**
- * Once a run, before the first test that needs databases: starts the two servers that all test
- * files share. Which ones: `UNANIMOUS_TEST_POSTGRES=<version>` and
+ * Once a run, before the first test that needs databases: starts the servers that its test files share, a
+ * pair for each worker. Two files that run at one time never meet on a server: each lists, and recovers from,
+ * what its own has prepared. Which servers: `UNANIMOUS_TEST_POSTGRES=<version>` and
  * `UNANIMOUS_TEST_MYSQL=mariadb|mysql[:<version>]`; default: whatever the machine can offer.
  */
 import type { TestProject } from 'vitest/node'
@@ -14,23 +15,34 @@ export interface SharedServer {
   readonly url: string
 }
 
+export interface SharedServers {
+  readonly postgres: SharedServer
+  readonly mysql: SharedServer
+}
+
 declare module 'vitest' {
   export interface ProvidedContext {
-    readonly postgres: SharedServer
-    readonly mysql: SharedServer
+    /** One for each worker, in the order of their ids. */
+    readonly pairs: readonly SharedServers[]
   }
 }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const options = { report: (line: string): void => console.error(line) }
   const version = process.env['UNANIMOUS_TEST_POSTGRES'] || undefined
-  // One after the other: on a first run both download, and their progress should stay readable.
-  const postgres = await startPostgres({ version }, options)
-  const mysql = await startMysqlFamily(mysqlWish(process.env['UNANIMOUS_TEST_MYSQL']), options)
-  project.provide('postgres', shared(postgres))
-  project.provide('mysql', shared(mysql))
+  const wish = mysqlWish(process.env['UNANIMOUS_TEST_MYSQL'])
+  const started: (readonly [Server, Server])[] = []
+  // One after the other: on a first run they download, and their progress should stay readable.
+  for (let worker = 0; worker < project.vitest.config.maxWorkers; worker += 1) {
+    // Each pair is of the same programs.
+    const options = worker === 0 ? { report: (line: string): void => console.error(line) } : {}
+    started.push([await startPostgres({ version }, options), await startMysqlFamily(wish, options)])
+  }
+  project.provide(
+    'pairs',
+    started.map(([postgres, mysql]) => ({ postgres: shared(postgres), mysql: shared(mysql) })),
+  )
   return async () => {
-    await Promise.all([postgres.stop(), mysql.stop()])
+    await Promise.all(started.flat().map((server) => server.stop()))
   }
 }
 
