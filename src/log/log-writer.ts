@@ -10,7 +10,8 @@
  *  3. The first failed write, sync, rename or directory sync poisons the log for good (rule 2):
  *     whoever waits is rejected, nothing is tried again.
  *  4. A roll's checkpoint is of the durable state, between two batches.
- *  5. Lazy records ride on the next batch; without one they are forced after {@link LAZY_MS}.
+ *  5. A batch is answered only while the log's file has its name, which is looked at every {@link NAME_MS}.
+ *  6. Lazy records ride on the next batch; without one they are forced after {@link LAZY_MS}.
  */
 import type { Clock, Timer } from '../clock.ts'
 import { errorOf, UnanimousError } from '../errors.ts'
@@ -31,6 +32,11 @@ import { isOutOfSpace, type SegmentStore } from './segment-store.ts'
 
 /** Lazy records wait at most this long for a batch to ride on, in milliseconds. */
 export const LAZY_MS = 800
+/**
+ * How old the last look at the file's name may be as a batch is forced, in milliseconds. A look beside every
+ * force would cost a second trip through the thread pool.
+ */
+export const NAME_MS = 100
 /** How often a spare segment is asked for again after the disk was full, in milliseconds. */
 const SPARE_RETRY_MS = 1000
 
@@ -72,6 +78,7 @@ export class LogWriter {
   #lazyTimer: Timer | undefined
   #running: Promise<void> | undefined
   #spareAskedMs = Number.NEGATIVE_INFINITY
+  #nameSeenMs = Number.NEGATIVE_INFINITY
   #poison: Error | undefined
   #forces = 0
   #forcedBytes = 0
@@ -224,12 +231,23 @@ export class LogWriter {
   async #force(): Promise<void> {
     const batch = this.#batch
     const frame = sealFrame(this.#target, this.#store.place(), this.#payloadBytes)
+    const looked = this.#lookAtName()
+    // Heard behind the force alone: whoever hears a failure may close the file, and no write may be under way.
+    looked.catch(() => undefined)
     await this.#store.force(frame.bytes, frame.digest)
+    await looked
     this.#forces += 1
     this.#forcedBytes += 2 * frame.bytes.length
     for (const entry of batch) this.#state.apply(entry.record, entry.bytes)
     this.#batch = []
     for (const entry of batch) entry.onDurable()
+  }
+
+  async #lookAtName(): Promise<void> {
+    const now = this.#seams.clock.monotonic()
+    if (now - this.#nameSeenMs < NAME_MS) return
+    await this.#store.checkName()
+    this.#nameSeenMs = now
   }
 
   /** The active segment has no room for what waits. */
@@ -355,6 +373,7 @@ class ServerEntry extends Entry {
 
 /** What callers hear of a log that was poisoned. */
 export function poisonedError(cause: Error): UnanimousError {
+  if (cause instanceof UnanimousError) return cause
   return new UnanimousError(
     'LOG_POISONED',
     `a write to the decision log failed: ${cause.message}`,

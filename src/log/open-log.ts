@@ -25,7 +25,7 @@ import { type LoadedDirectory, type LoadedSegment, loadDirectory } from './direc
 import { FileDecisionLog } from './file-decision-log.ts'
 import { type FileSystem, writeAll } from './file-system.ts'
 import { FIRST_FRAME_PAGE, framePages, MAX_SEGMENT_BYTES, PAGE_BYTES } from './frame.ts'
-import { acquireLock, asUnreadable, type HeldLock } from './log-lock.ts'
+import { acquireLock, asUnreadable, fileSystemOf, type HeldLock } from './log-lock.ts'
 import type { LogState } from './log-state.ts'
 import { LogWriter } from './log-writer.ts'
 import { encodeRecords, type LogRecord } from './record.ts'
@@ -222,6 +222,7 @@ async function rewrite(
     files,
     failpoints,
     randomBytes: (count) => random.bytes(count),
+    keepsInodes: (await fileSystemOf(directory, files)).trust === 'local',
   })
   const payload = encodeRecords(records, state.servers)
   // Header, checkpoint, one batch, and the last page, which stays blank.

@@ -16,6 +16,7 @@
  * Recycling writes over blocks that the file already has, so a full disk cannot stop it: only the
  * making of the first two segments can meet ENOSPC, and no decision waits for either.
  */
+import { UnanimousError } from '../errors.ts'
 import { type Failpoints, noFailpoints } from '../failpoint.ts'
 import { invariant } from '../invariant.ts'
 import { type FileSystem, type OpenFile, writeAll } from './file-system.ts'
@@ -43,6 +44,8 @@ export interface StoreSeams {
   readonly files: FileSystem
   readonly failpoints: Failpoints
   readonly randomBytes: (count: number) => Uint8Array
+  /** Whether a file keeps its inode number on this file system. */
+  readonly keepsInodes: boolean
 }
 
 /** A segment to be made. */
@@ -90,6 +93,8 @@ export class SegmentStore {
   readonly #segmentBytes: number
   readonly #seams: StoreSeams
   #file: OpenFile | undefined
+  /** Of the active segment. */
+  #inode = 0n
   #number = 0
   #salt = ''
   #page = 0
@@ -141,6 +146,28 @@ export class SegmentStore {
     this.#page += 2 * pages
     this.#batch += 1
     this.#chain = digest
+  }
+
+  /**
+   * Whether the active segment still has its name. A file that was deleted, or moved with its directory, takes
+   * writes as before, and whoever opens the log next finds none of them.
+   *
+   * @throws UnanimousError LOG_POISONED
+   */
+  async checkName(): Promise<void> {
+    const { files, keepsInodes } = this.#seams
+    const path = this.#path(segmentName(this.#number))
+    // That the path cannot be looked at says nothing of the file.
+    const found = await files.stat(path).catch(() => 'unknown' as const)
+    if (found === 'unknown' || found?.inode === this.#inode) return
+    if (found !== undefined && !keepsInodes) return
+    throw new UnanimousError(
+      'LOG_POISONED',
+      `${path} is not the file of this log any more: somebody deleted, moved or replaced it`,
+      {
+        hint: 'Put the log directory back before this process starts again: what it decided is there and nowhere else. If it is gone, `unanimous recover --from-databases` finishes what has marker rows.',
+      },
+    )
   }
 
   /**
@@ -259,6 +286,7 @@ export class SegmentStore {
     invariant(page * PAGE_BYTES < segmentBytes, 'a checkpoint does not fit its segment')
 
     const file = await files.open(building, 'force')
+    let inode: bigint
     try {
       await writeAll(file, [header.page, header.page, frame.bytes, frame.bytes], 0)
       await failpoints('log:after-checkpoint')
@@ -268,11 +296,13 @@ export class SegmentStore {
       await failpoints('log:after-rename')
       await files.syncDirectory(this.#directory)
       await failpoints('log:after-roll')
+      inode = (await file.stat()).inode
     } catch (cause) {
       await file.close().catch(() => undefined)
       throw cause
     }
     this.#file = file
+    this.#inode = inode
     this.#number = number
     this.#salt = salt
     this.#page = page

@@ -116,9 +116,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'the state runs ahead of the disk',
     file: 'log-writer.ts',
-    find: '    await this.#store.force(frame.bytes, frame.digest)\n    this.#forces += 1\n    this.#forcedBytes += 2 * frame.bytes.length\n    for (const entry of batch) this.#state.apply(entry.record, entry.bytes)\n',
+    find: '    await this.#store.force(frame.bytes, frame.digest)\n    await looked\n    this.#forces += 1\n    this.#forcedBytes += 2 * frame.bytes.length\n    for (const entry of batch) this.#state.apply(entry.record, entry.bytes)\n',
     replace:
-      '    for (const entry of batch) this.#state.apply(entry.record, entry.bytes)\n    await this.#store.force(frame.bytes, frame.digest)\n',
+      '    for (const entry of batch) this.#state.apply(entry.record, entry.bytes)\n    await this.#store.force(frame.bytes, frame.digest)\n    await looked\n',
   },
   {
     name: 'the buffer is not cleared behind a shorter frame',

@@ -630,6 +630,14 @@ export const MUTANTS: readonly ProtocolMutant[] = [
   },
   {
     rule: 'log',
+    name: 'answers although its file has lost its name',
+    file: WRITER,
+    find: '    await looked\n',
+    replace: '',
+    test: ['test/unit/log/file-decision-log.test.ts', 'answers nobody any more'],
+  },
+  {
+    rule: 'log',
     name: 'the state runs ahead of the disk',
     file: WRITER,
     find: '    await this.#store.force(frame.bytes, frame.digest)\n',

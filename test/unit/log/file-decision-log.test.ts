@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { UnanimousError } from '../../../src/errors.ts'
 import type { DecisionLog, OperatedLog } from '../../../src/log/decision-log.ts'
+import { NAME_MS } from '../../../src/log/log-writer.ts'
 import { dumpLog } from '../../../src/log/read-log.ts'
 import { MAX_SERVERS } from '../../../src/log/record-limits.ts'
 import type { BranchRecord } from '../../../src/protocol/vocabulary.ts'
@@ -396,6 +397,80 @@ describe('poison', () => {
       expect(disk.operations.length).toBe(operations)
     },
   )
+
+  it.each(['deleted', 'replaced'] as const)(
+    'a segment that somebody %s answers nobody any more: no other process will find what it takes',
+    async (how) => {
+      const disk = new FakeDisk()
+      const test = testLog(disk)
+      const log = await test.start()
+      const segment = (): string => disk.paths().find((path) => path.includes('segment-')) ?? ''
+      const first = segment()
+      while (segment() === first) {
+        await commitOne(log)
+        test.clock.advance(NAME_MS)
+      }
+      const name = segment()
+      await disk.unlink(name)
+      if (how === 'replaced') disk.put(name, Buffer.alloc(SMALL_SEGMENT))
+      test.clock.advance(NAME_MS)
+      await expect(log.decide(transfer(log.begin()))).rejects.toMatchObject({
+        code: 'LOG_POISONED',
+        message: expect.stringContaining('deleted, moved or replaced') as string,
+        hint: expect.stringContaining('back') as string,
+      })
+      expect(() => log.begin()).toThrow('deleted, moved or replaced')
+    },
+  )
+
+  it('a segment that lost its name fails nobody while a write is under way: the file may be closed then', async () => {
+    const disk = new FakeDisk()
+    const test = testLog(disk)
+    const log = await test.start()
+    await settle()
+    await disk.unlink(disk.paths().find((path) => path.includes('segment-')) ?? '')
+    let goOn = (): void => undefined
+    const held = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    disk.onRequest = ({ kind }) => (kind === 'write' ? held : undefined)
+    let ended = false
+    const decided = log.decide(transfer(log.begin())).finally(() => {
+      ended = true
+    })
+    decided.catch(() => undefined)
+    await settle()
+    expect([ended, log.poison]).toEqual([false, undefined])
+    goOn()
+    await expect(decided).rejects.toMatchObject({ code: 'LOG_POISONED' })
+  })
+
+  it('a segment that is another one by its inode alone goes on where inodes change by themselves', async () => {
+    const disk = new FakeDisk()
+    disk.fsType = 0x65735546
+    const test = testLog(disk)
+    const log = await test.start()
+    await settle()
+    const name = disk.paths().find((path) => path.includes('segment-')) ?? ''
+    await disk.unlink(name)
+    disk.put(name, Buffer.alloc(SMALL_SEGMENT))
+    await commitOne(log)
+    await disk.unlink(name)
+    test.clock.advance(NAME_MS)
+    await expect(commitOne(log)).rejects.toMatchObject({ code: 'LOG_POISONED' })
+  })
+
+  it('a segment whose name cannot be looked at is taken for what it was', async () => {
+    const disk = new FakeDisk()
+    const test = testLog(disk)
+    const log = await test.start()
+    await settle()
+    disk.fault = ({ kind }) => (kind === 'stat' ? { error: 'EACCES' } : undefined)
+    await commitOne(log)
+    test.clock.advance(NAME_MS)
+    await commitOne(log)
+    expect(log.poison).toBeUndefined()
+  })
 
   it('rejects no answer unhandled that nobody waits for', async () => {
     const disk = new FakeDisk()
