@@ -36,7 +36,7 @@ import type {
   TransactionHandles,
 } from './coordinator/handles.ts'
 import { liveHandlers } from './coordinator/live-requests.ts'
-import { openAt } from './coordinator/location.ts'
+import { fixed, openAt } from './coordinator/location.ts'
 import { type CloseOptions, type CoordinatorOptions, completeSeams } from './coordinator/options.ts'
 import { closeAll, joinParts, type Parts } from './coordinator/parts.ts'
 import { Siblings } from './coordinator/siblings.ts'
@@ -73,7 +73,7 @@ export class Coordinator<P extends Participants = Participants> {
     }
     const events = new Events(logSink(options.logger))
     const registry = createRegistry(options.participants, seams.clock, events)
-    const place = typeof options.log === 'string' ? { directory: options.log } : options.log
+    const place = fixed(options.log)
     const contactMs = options.contactMs ?? 1_000
     const onEvent = (event: LogEvent): void => events.emit('log:event', { ...event })
     let opened: OpenedLog | undefined

@@ -1,4 +1,5 @@
 /** Where the decision log is: a directory of its own, or a slot under a root that processes share. */
+import { resolve } from 'node:path'
 import { messageOf, UnanimousError } from '../errors.ts'
 import type { OpenedLog } from '../log/decision-log.ts'
 import { type LogSeams, openFileDecisionLog } from '../log/open-log.ts'
@@ -24,6 +25,18 @@ export interface LogRoot {
 }
 
 export type LogLocation = LogDirectory | LogRoot
+
+/** The same place for as long as the process runs, also when it changes its working directory. */
+export function fixed(log: string | LogLocation): LogLocation {
+  const location = typeof log === 'string' ? { directory: log } : log
+  if ('root' in location) return { ...location, root: absolute(location.root) }
+  return { ...location, directory: absolute(location.directory) }
+}
+
+/** What names nothing is refused where it is opened. */
+function absolute(path: string): string {
+  return path === '' ? path : resolve(path)
+}
 
 /** A log that is owned, and met by the participants that answered. */
 export interface Located extends FirstContact {
