@@ -233,7 +233,7 @@ export class LogWriter {
     const frame = sealFrame(this.#target, this.#store.place(), this.#payloadBytes)
     const looked = this.#lookAtName()
     // Heard behind the force alone: whoever hears a failure may close the file, and no write may be under way.
-    looked.catch(() => undefined)
+    looked?.catch(() => undefined)
     await this.#store.force(frame.bytes, frame.digest)
     await looked
     this.#forces += 1
@@ -243,11 +243,12 @@ export class LogWriter {
     for (const entry of batch) entry.onDurable()
   }
 
-  async #lookAtName(): Promise<void> {
+  /** `undefined` when it was looked at a short while ago. */
+  #lookAtName(): Promise<void> | undefined {
     const now = this.#seams.clock.monotonic()
-    if (now - this.#nameSeenMs < NAME_MS) return
-    await this.#store.checkName()
+    if (now - this.#nameSeenMs < NAME_MS) return undefined
     this.#nameSeenMs = now
+    return this.#store.checkName()
   }
 
   /** The active segment has no room for what waits. */
